@@ -1,0 +1,224 @@
+"""X's GraphQL answers: single posts, conversations and timelines, in the three generations alive in 2026.
+
+Generation A keeps the counters under ``legacy``, B has them at the top level beside ``legacy: null``, C under
+``counts``. A post is only ever read from where posts stand (a result, a timeline entry), never by searching the tree
+for a familiar key: nested originals, quoted stubs and ``previous_counts`` carry the same key names with other numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from extract.answers.numbers import read_counters
+from extract.record import TWEET_ID, Counters, Reading, Status
+
+_NAMES = {
+    "likes": "favorite_count",
+    "retweets": "retweet_count",
+    "replies": "reply_count",
+    "quotes": "quote_count",
+    "bookmarks": "bookmark_count",
+}
+
+# TweetUnavailable.reason, in the words X uses
+_REASONS = {
+    "protected": Status.PROTECTED,
+    "suspended": Status.SUSPENDED,
+    "nsfwloggedout": Status.AGE_RESTRICTED,
+    "nsfwviewerisunderage": Status.AGE_RESTRICTED,
+    "nsfwviewerhasnostatedage": Status.AGE_RESTRICTED,
+    "withheld": Status.WITHHELD,
+}
+
+# Tombstone texts differ by cause, and say "Tweet" or "Post": looked for in this order, in lower case.
+_TOMBSTONES = (
+    ("age-restricted", Status.AGE_RESTRICTED),
+    ("suspended", Status.SUSPENDED),
+    ("limits who can view", Status.PROTECTED),
+    ("withheld", Status.WITHHELD),
+    ("no longer exists", Status.DELETED),
+    ("was deleted", Status.DELETED),
+    ("deleted by", Status.DELETED),
+)
+
+# error codes of the API's own body
+_ERRORS = {
+    88: Status.RATE_LIMITED,
+    32: Status.LOGIN_REQUIRED,
+    89: Status.LOGIN_REQUIRED,
+    326: Status.LOGIN_REQUIRED,
+    353: Status.LOGIN_REQUIRED,
+    144: Status.DELETED,
+    34: Status.DELETED,
+}
+
+
+def read_error(errors: list[Mapping[str, Any]]) -> Reading:
+    """The status that a body of errors without data stands for."""
+    first = errors[0] if errors else {}
+    message = str(first.get("message", ""))
+    code = first.get("code")
+    status = _ERRORS.get(code) if isinstance(code, int) else None
+    if status is None and "loadshed" in message.lower().replace(" ", ""):
+        status = Status.OVERLOADED
+    if status is None and "no status found" in message.lower():
+        status = Status.DELETED
+    return Reading(status or Status.NO_DATA, detail=message[:200] or None)
+
+
+def read_graphql(data: Mapping[str, Any], source: str = "graphql") -> list[Reading]:
+    """Every post that a GraphQL answer's ``data`` shows, in its order; unknown roots give one ``layout_changed``."""
+    if "tweetResult" in data:
+        return [read_result((data["tweetResult"] or {}).get("result"), source)]
+    if isinstance(data.get("tweetResults"), list):
+        return [read_result((item or {}).get("result"), source) for item in data["tweetResults"]]
+    if "tweet_results" in data:
+        return [read_result((data["tweet_results"] or {}).get("result"), source)]
+    instructions = _instructions(data)
+    if instructions is None:
+        roots = ", ".join(sorted(data)) or "none"
+        return [Reading(Status.LAYOUT_CHANGED, detail=f"no known root in data: {roots}", selector=source)]
+    return [read_result(result, source) for result in _timeline_results(instructions)]
+
+
+def focal_reading(data: Mapping[str, Any], tweet_id: str, source: str = "graphql") -> Reading | None:
+    """The reading of the post that was asked for, out of an answer that may show others (parents, replies, ads)."""
+    for reading in read_graphql(data, source):
+        if tweet_id in (reading.tweet_id, reading.canonical_id):
+            return reading
+        if reading.tweet_id is None and "tweetResult" in data:
+            return reading
+    return None
+
+
+def read_cursor(data: Mapping[str, Any]) -> str | None:
+    """The bottom cursor of a timeline; None where the timeline ends."""
+    for instruction in _instructions(data) or []:
+        for entry in instruction.get("entries") or []:
+            content = entry.get("content") or {}
+            if content.get("cursorType") == "Bottom":
+                return content.get("value") or None
+    return None
+
+
+def _instructions(data: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    for path in (
+        ("threaded_conversation_with_injections_v2",),
+        ("user", "result", "timeline_v2", "timeline"),
+        ("user", "result", "timeline", "timeline"),
+        ("search_by_raw_query", "search_timeline", "timeline"),
+        ("list", "tweets_timeline", "timeline"),
+    ):
+        holder: Any = data
+        for name in path:
+            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        if isinstance(holder, Mapping) and isinstance(holder.get("instructions"), list):
+            return list(holder["instructions"])
+    return None
+
+
+def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any] | None]:
+    for instruction in instructions:
+        entries = list(instruction.get("entries") or [])
+        if instruction.get("entry"):  # TimelinePinEntry
+            entries.append(instruction["entry"])
+        for entry in entries:
+            content = entry.get("content") or {}
+            items = [content] if "itemContent" in content else [i.get("item") or {} for i in content.get("items") or []]
+            for item in items:
+                body = item.get("itemContent") or {}
+                if "tweet_results" in body and not body.get("promotedMetadata"):  # an ad is nobody's own post
+                    yield (body["tweet_results"] or {}).get("result")
+
+
+def read_result(result: Mapping[str, Any] | None, source: str = "graphql") -> Reading:
+    """One ``result`` object: a post, a wrapped post, or the sign that stands where a post was."""
+    if not result:
+        return Reading(Status.DELETED, detail="empty result", selector=source)
+    kind = result.get("__typename")
+    if kind == "TweetWithVisibilityResults":
+        return read_result({"__typename": "Tweet", **(result.get("tweet") or {})}, source)
+    if kind == "TweetTombstone":
+        return Reading(_tombstone(result), detail="tombstone", selector=source)
+    if kind == "TweetUnavailable":
+        reason = str(result.get("reason") or "")
+        status = _REASONS.get(reason.lower().replace("_", ""), Status.UNAVAILABLE)
+        return Reading(status, detail=f"unavailable: {reason}", selector=source)
+    if kind == "TweetPreviewDisplay":
+        tweet_id = _id((result.get("tweet") or {}).get("rest_id"))
+        return Reading(Status.RESTRICTED, tweet_id=tweet_id, detail="subscribers only", selector=source)
+    if kind not in ("Tweet", None) or _id(result.get("rest_id")) is None:
+        return Reading(Status.LAYOUT_CHANGED, detail=f"unknown result type {kind!r:.60}", selector=source)
+    return _post(result, source)
+
+
+def read_tombstone_text(text: str) -> Status:
+    """The status that a tombstone's sentence stands for; ``unavailable`` where the sentence is a new one."""
+    lowered = text.lower()
+    if "account" in lowered and "no longer exists" in lowered:
+        return Status.DELETED
+    return next((status for words, status in _TOMBSTONES if words in lowered), Status.UNAVAILABLE)
+
+
+def _tombstone(result: Mapping[str, Any]) -> Status:
+    text = ((result.get("tombstone") or {}).get("text") or {}).get("text")
+    return read_tombstone_text(str(text or ""))
+
+
+def _id(value: object) -> str | None:
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if TWEET_ID.fullmatch(text) else None
+
+
+def _post(result: Mapping[str, Any], source: str) -> Reading:
+    legacy = result.get("legacy")
+    counts = result.get("counts")
+    if isinstance(legacy, Mapping):
+        holder: Mapping[str, Any] = legacy
+    elif isinstance(counts, Mapping):
+        holder = counts
+    else:
+        holder = result
+    counters, warnings = read_counters(holder, _NAMES, source)
+    views, view_warnings = read_counters(result.get("views") or {}, {"views": "count"}, source)
+    counters = counters.filled_from(views)
+    warnings += view_warnings
+    if isinstance((legacy or result).get("retweeted_status_result"), Mapping):
+        status = Status.REPOST
+        warnings += ("repost: its counters are not the original's",)
+    elif warnings:
+        status = Status.PARTIAL
+    elif _nothing_but_an_id(counters):
+        status = Status.NO_DATA
+    else:
+        status = Status.OK
+    control = result.get("edit_control") or {}
+    user = ((result.get("core") or {}).get("user_results") or {}).get("result") or {}
+    author = (user.get("core") or {}).get("screen_name") or (user.get("legacy") or {}).get("screen_name")
+    return Reading(
+        status,
+        tweet_id=_id(result.get("rest_id")),
+        canonical_id=_id(control.get("initial_tweet_id")),
+        counters=counters,
+        author=author,
+        posted_at=_created_at(holder, result),
+        warnings=warnings,
+        selector=source,
+    )
+
+
+def _nothing_but_an_id(counters: Counters) -> bool:
+    return not counters.any_read()
+
+
+def _created_at(holder: Mapping[str, Any], result: Mapping[str, Any]) -> datetime | None:
+    raw = holder.get("created_at") or result.get("created_at")
+    if isinstance(raw, str):
+        try:
+            return datetime.strptime(raw, "%a %b %d %H:%M:%S %z %Y").astimezone(UTC)
+        except ValueError:
+            return None
+    milliseconds = (result.get("details") or {}).get("created_at_ms")
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if isinstance(milliseconds, int) else None

@@ -1,0 +1,118 @@
+"""One record for every source: what was read of one post at one time, and where each number came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+TWEET_ID = re.compile(r"[0-9]{10,20}")
+_SNOWFLAKE_EPOCH_MS = 1_288_834_974_657  # first millisecond a snowflake id can carry (2010-11-04)
+
+
+class Status(StrEnum):
+    """What an attempt came to. Only ``ok``, ``partial``, ``floor_only`` and ``repost`` carry counters."""
+
+    OK = "ok"
+    PARTIAL = "partial"  # some counters read, others present but unreadable
+    FLOOR_ONLY = "floor_only"  # only abbreviated text ("1.5K") was there: lower bounds
+    REPOST = "repost"  # a retweet: its own counters are not the post's
+    NO_DATA = "no_data"
+    DELETED = "deleted"
+    PROTECTED = "protected"
+    SUSPENDED = "suspended"
+    AGE_RESTRICTED = "age_restricted"
+    WITHHELD = "withheld"
+    RESTRICTED = "restricted"
+    UNAVAILABLE = "unavailable"
+    LOGIN_REQUIRED = "login_required"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    BLOCKED = "blocked"
+    LAYOUT_CHANGED = "layout_changed"
+    TIMEOUT = "timeout"
+    WRONG_POST = "wrong_post"
+
+
+# A run that meets one of these stops: asking on would be rude, and would fail the same way.
+WALLS = frozenset({Status.LOGIN_REQUIRED, Status.RATE_LIMITED, Status.BLOCKED})
+READ = frozenset({Status.OK, Status.PARTIAL, Status.FLOOR_ONLY, Status.REPOST})
+
+
+@dataclass(frozen=True)
+class Count:
+    """A counter as read: the value is at least ``value`` and less than ``value + step`` (step 1: exact)."""
+
+    value: int
+    source: str
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The six counters of a post; None means not read, 0 means read as zero."""
+
+    likes: Count | None = None
+    retweets: Count | None = None
+    replies: Count | None = None
+    quotes: Count | None = None
+    bookmarks: Count | None = None
+    views: Count | None = None
+
+    def value(self, name: str) -> int | None:
+        count: Count | None = getattr(self, name)
+        return None if count is None else count.value
+
+    def values(self) -> dict[str, int | None]:
+        return {name: self.value(name) for name in COUNTERS}
+
+    def any_read(self) -> bool:
+        return any(getattr(self, name) is not None for name in COUNTERS)
+
+    def filled_from(self, other: Counters) -> Counters:
+        """These counters, with what they lack taken from ``other`` (a weaker strategy)."""
+        return Counters(**{name: getattr(self, name) or getattr(other, name) for name in COUNTERS})
+
+
+COUNTERS = tuple(f.name for f in fields(Counters))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One post as one answer shows it.
+
+    ``tweet_id`` is None where the answer does not name a post (an error, an empty result). ``canonical_id`` is the id
+    of the post's first version where the post was edited. Times are aware, in UTC. ``warnings`` name what was refused
+    and why, one short phrase each.
+    """
+
+    status: Status
+    tweet_id: str | None = None
+    counters: Counters = field(default_factory=Counters)
+    author: str | None = None
+    posted_at: datetime | None = None
+    canonical_id: str | None = None
+    detail: str | None = None
+    warnings: tuple[str, ...] = ()
+    selector: str | None = None  # which strategy gave it: xhr:TweetDetail, ld+json, labels, ...
+
+    def as_json(self) -> dict[str, Any]:
+        """The public record of ``extract read --json``."""
+        return {
+            "tweet_id": self.tweet_id,
+            **self.counters.values(),
+            "status": self.status.value,
+            "warnings": list(self.warnings),
+        }
+
+
+def snowflake_time(tweet_id: str) -> datetime:
+    """When an id was made, in UTC to the millisecond: ids carry their creation time above 22 low bits."""
+    return datetime.fromtimestamp(((int(tweet_id) >> 22) + _SNOWFLAKE_EPOCH_MS) / 1000, tz=UTC)
+
+
+def snowflake(when: datetime, sequence: int = 0) -> str:
+    """The smallest id made at ``when``, plus ``sequence`` (below 2^22): the inverse of ``snowflake_time``."""
+    return str(((round(when.timestamp() * 1000) - _SNOWFLAKE_EPOCH_MS) << 22) + sequence)

@@ -1,0 +1,1 @@
+"""The sources: each asks differently and yields the same attempts."""

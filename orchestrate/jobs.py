@@ -1,0 +1,56 @@
+"""The steps that users type, with their messages and exit codes: collect, build, check."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrate.errors import Trouble
+from orchestrate.targets import choose
+from orchestrate.warehouse import main_project
+
+WALL = 3
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Our own loggers, on stderr, one line each; other libraries only speak up from WARNING."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(handler)
+    for name in ("extract", "orchestrate", "reconcile"):
+        logging.getLogger(name).setLevel(level)
+
+
+def say_trouble(command: Callable[[], int]) -> int:
+    """Run a command; an expected failure becomes one ``Error:`` line and exit code 2, Ctrl-C 130."""
+    from extract.errors import ExtractError
+
+    try:
+        return command()
+    except (Trouble, ExtractError) as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted: nothing is half-loaded, run the command again", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def collect_command(job: str, *, source: str | None, target: str | None, content: str | None) -> int:
+    """``dlt pipeline engagement run``: 0 done, 2 trouble, 3 stopped at a wall, 130 interrupted."""
+    log_to_stderr()
+
+    def collect() -> int:
+        from extract.collecting import collect as run
+        from extract.settings import load_settings
+
+        where = choose(main_project(), target)
+        settings = load_settings()
+        settings = replace(settings, source=source or settings.source, content=content or settings.content)
+        summary = run(where.destination(), where.pipelines_dir(), settings, job)
+        return WALL if summary.wall else 0
+
+    return say_trouble(collect)
