@@ -27,6 +27,7 @@ from extract.staging import DATASET, TABLES, columns, follower_row, snapshot_row
 from extract.validate import Verdict, judge
 
 PIPELINE = "engagement"
+_TOLD_EACH = 50  # a scheduled job tells every post; a backfill of thousands does not
 log = logging.getLogger("extract")
 
 Rows = list[dict[str, Any]]
@@ -179,6 +180,7 @@ def _collect(
     by_id = {item.candidate.tweet_id: item for item in chosen}
     known = expectations(pipeline, [item.candidate for item in chosen], account)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
+    each = logging.INFO if len(chosen) <= _TOLD_EACH else logging.DEBUG
     for item in source.collect(list(by_id)):
         if isinstance(item, Profile):
             rows["follower_snapshots"].append(follower_row(item, source.name, summary.run_id))
@@ -193,10 +195,10 @@ def _collect(
             log.warning("Held %s: %s", item.wanted, "; ".join(judgement.reasons))
         elif item.reading.status in READ:
             summary.updated += 1
-            log.info("Updated %s: %s likes, %s views", item.wanted, row["likes"], row["views"])
+            log.log(each, "Updated %s: %s likes, %s views", item.wanted, row["likes"], row["views"])
         else:
             summary.failed += 1
-            log.info("No counters for %s: %s", item.wanted, item.reading.status.value)
+            log.log(each, "No counters for %s: %s", item.wanted, item.reading.status.value)
         tick(sum(map(len, (rows["real_tweet_metrics"], rows["quarantined_metrics"]))), len(chosen))
     return {name: found for name, found in rows.items() if found}
 

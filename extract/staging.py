@@ -120,12 +120,15 @@ def digest(*parts: object) -> str:
 
 
 def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, run_id: str) -> dict[str, Any]:
-    """The staging row of one attempt. Counters are NULL unless read; a failure never writes 0."""
+    """The staging row of one attempt. Counters are NULL unless read exactly; a failure never writes 0.
+
+    A lower bound (visible text as "1.5K") stays in ``provenance``, with its step.
+    """
     reading = attempt.reading
     posted_at = due.candidate.posted_at
     age = attempt.observed_at - posted_at
     provenance = {
-        name: {"source": count.source, "step": count.step}
+        name: {"source": count.source, "value": count.value, "step": count.step}
         for name in COUNTERS
         if (count := getattr(reading.counters, name)) is not None
     }
@@ -138,7 +141,7 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
         "posted_at": posted_at,
         "hours_after_post": round(age.total_seconds() / 3600, 6),
         "collection_phase": due.phase,
-        **reading.counters.values(),
+        **{name: found["value"] if (found := provenance.get(name)) and found["step"] == 1 else None for name in COUNTERS},
         "profile_clicks": None,
         "status": reading.status.value,
         "detail": reading.detail,

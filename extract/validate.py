@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from extract.attempt import Attempt
-from extract.record import COUNTERS, READ, TWEET_ID, snowflake_time
+from extract.record import COUNTERS, READ, TWEET_ID, Status, snowflake_time
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
 _FUTURE_TOLERANCE = timedelta(minutes=2)
@@ -88,6 +88,8 @@ def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
         found.append(f"wrong_post: asked for {expected.tweet_id}, read {reading.tweet_id}")
     if expected.target_tweet_id is not None and expected.target_tweet_id in ids:
         found.append(f"wrong_post: read the post that {expected.tweet_id} replies to")
+    if reading.status is Status.REPOST:
+        found.append("repost: a retweet's counters are not those of an own post")
     if not TWEET_ID.fullmatch(expected.tweet_id):
         found.append(f"bad_id: {expected.tweet_id!r:.40} is no tweet id (10 to 20 digits)")
     if reading.author is not None and reading.author.lower() != expected.account.lower():
@@ -111,6 +113,8 @@ def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
 def _suspect(attempt: Attempt, expected: Expected) -> list[str]:
     counters = attempt.reading.counters
     found = []
+    if attempt.reading.status is Status.FLOOR_ONLY:
+        found.append("floor_only: only abbreviated text was there, which is a lower bound and no count")
     likes, views = counters.value("likes"), counters.value("views")
     if likes is not None and views is not None and likes > views and counters.views is not None:
         if likes >= views + counters.views.step:

@@ -1,0 +1,42 @@
+{#
+  Create the loader's tables, empty, from the columns that the source declares. Only statements are emitted:
+  looking relations up here would open a transaction that dbt-duckdb never commits.
+#}
+{% macro create_raw_tables() %}
+    {% if execute and var('create_raw_tables') and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') %}
+        {% for source in graph.sources.values() | selectattr('source_name', 'equalto', 'engagement') %}
+create schema if not exists {{ source.schema }};
+create table if not exists {{ source.schema }}.{{ source.identifier }} (
+            {%- for column in source.columns.values() %}
+    {{ column.name }} {{ raw_type(column.data_type) }}{{ ' not null' if column.meta.get('required') }}{{ ',' if not loop.last }}
+            {%- endfor %}
+);
+            {{ create_raw_indexes(source) }}
+        {% endfor %}
+    {% else %}
+select 1
+    {% endif %}
+{% endmacro %}
+
+
+{% macro raw_type(name) %}{{ return(adapter.dispatch('raw_type', 'levelset')(name)) }}{% endmacro %}
+
+{% macro default__raw_type(name) %}
+    {% do return({'timestamp': 'timestamp with time zone', 'json': 'json', 'double': 'double'}.get(name, name)) %}
+{% endmacro %}
+
+{% macro postgres__raw_type(name) %}
+    {% do return({'timestamp': 'timestamp with time zone', 'json': 'jsonb', 'double': 'double precision'}.get(name, name)) %}
+{% endmacro %}
+
+
+{# dlt makes no index that the models or the reconciler could use; DuckDB needs none. #}
+{% macro create_raw_indexes(source) %}{{ return(adapter.dispatch('create_raw_indexes', 'levelset')(source)) }}{% endmacro %}
+
+{% macro default__create_raw_indexes(source) %}{% endmacro %}
+
+{% macro postgres__create_raw_indexes(source) %}
+    {%- for column in source.columns.values() if column.meta.get('indexed') %}
+create index if not exists {{ source.identifier }}_{{ column.name }}_idx on {{ source.schema }}.{{ source.identifier }} ({{ column.name }});
+    {%- endfor %}
+{% endmacro %}

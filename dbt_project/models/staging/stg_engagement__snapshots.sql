@@ -1,0 +1,19 @@
+select
+    snapshot_id,
+    tweet_id,
+    decision_id,
+    collection_phase,
+    status,
+    data_source,
+    likes,
+    retweets,
+    replies,
+    quotes,
+    bookmarks,
+    views,
+    profile_clicks,
+    validation_passed,
+    {{ utc('collected_at') }} as collected_at,
+    {{ utc('posted_at') }} as posted_at,
+    {{ dlt_loaded_at() }} as loaded_at
+from {{ source('engagement', 'real_tweet_metrics') }}
