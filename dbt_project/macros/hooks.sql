@@ -1,6 +1,6 @@
 {# The first seven words of a post. #}
 {% macro hook_text(content) -%}
-    array_to_string((string_to_array({{ content }}, ' '))[1:7], ' ')
+    cast(array_to_string((string_to_array({{ content }}, ' '))[1:7], ' ') as varchar)
 {%- endmacro %}
 
 {#
@@ -8,7 +8,7 @@
   `~` looks for the pattern anywhere on Postgres and matches the whole text on DuckDB.
 #}
 {% macro hook_type(hook) -%}
-    case
+    cast(case
         when {{ hook }} is null or {{ hook }} = '' then null
         when {{ hook }} ~ '^[0-9]+([.,][0-9]+)? ?%.*$' then 'percentage_first'
         when {{ hook }} ~ '^[0-9].*$' then 'number_first'
@@ -18,5 +18,5 @@
         when lower({{ hook }}) ~ '^(.* )?(now|today|urgent|immediately|right now)( .*)?$' then 'urgency'
         when lower({{ hook }}) ~ '^(.* )?(wrong|myth|lie|unpopular|contrary|nobody)( .*)?$' then 'contrarian'
         else 'statement'
-    end
+    end as varchar)
 {%- endmacro %}

@@ -1,4 +1,5 @@
 {{ config(unique_key='tweet_id') }}
+-- depends_on: {{ ref('stg_engagement__decisions') }}
 
 with
 

@@ -1,0 +1,1 @@
+"""The engines: everything that knows one kind of database, behind one protocol."""

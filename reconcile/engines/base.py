@@ -1,0 +1,67 @@
+"""What the rest of reconcile asks of a database: describe, read in one snapshot, write in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table or query: ``type`` as the engine spells it, ``base`` without length or scale.
+
+    ``generated`` is True where the database computes it (a stored or virtual column): it cannot be written.
+    """
+
+    name: str
+    type: str
+    base: str
+    nullable: bool = True
+    generated: bool = False
+    identity_always: bool = False
+
+
+class Engine(Protocol):
+    """One connection to one database. Identifiers are quoted by us, values always travel as parameters ($1, $2, ...)."""
+
+    kind: str
+
+    def table_columns(self, relation_name: str) -> list[Column] | None:
+        """The columns of a table or view, in order; None where it does not exist."""
+
+    def query_columns(self, sql: str) -> list[Column]:
+        """The columns that a SELECT yields, without running it."""
+
+    def canonical_type(self, spelled: str) -> str:
+        """A type in the engine's own spelling: what ``spelled`` in a contract comes to."""
+
+    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
+        """Whether the database itself keeps these columns unique and not NULL."""
+
+    def comparable(self, expression: str, column: Column) -> str:
+        """An expression whose equality is what a reader calls equal, for this column's type."""
+
+    def as_text(self, expression: str) -> str:
+        """An expression that prints a value without losing a digit."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """A read-only transaction in which every statement sees one state of the database."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """A transaction that is committed at its end, or rolled back whole."""
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The one row of a statement."""
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement, fetched in batches: memory stays flat."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement; the number of rows it wrote, -1 where the engine does not say."""
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters."""
+
+    def close(self) -> None: ...

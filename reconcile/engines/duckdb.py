@@ -1,0 +1,119 @@
+"""DuckDB: one file, one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from reconcile.definition import quote
+from reconcile.engines.base import Column
+from reconcile.errors import ConnectionFailed, EvaluationFailed
+
+_BATCH = 2_000
+
+
+class DuckDBEngine:
+    """One connection to a database file (or ``:memory:``)."""
+
+    kind = "duckdb"
+
+    def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
+        if must_exist and path != ":memory:" and not Path(path).exists():
+            raise ConnectionFailed(f"no DuckDB file {path}: run dbt build first, or mend the profile's path")
+        try:
+            self._connection = duckdb.connect(path)
+        except duckdb.Error as error:
+            raise ConnectionFailed(f"cannot open the DuckDB file {path}: {_said(error)}") from error
+        for name, value in (settings or {}).items():
+            self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
+
+    @classmethod
+    def from_dbt(cls, credentials: Any) -> DuckDBEngine:
+        return cls(credentials.path, settings=credentials.settings)
+
+    def table_columns(self, relation_name: str) -> list[Column] | None:
+        try:
+            rows = self._connection.execute(f"describe {relation_name}").fetchall()
+        except duckdb.CatalogException:
+            return None
+        except duckdb.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+        return [_column(row) for row in rows]
+
+    def query_columns(self, sql: str) -> list[Column]:
+        return [_column(row) for row in self._run(f"describe select * from (\n{sql}\n) as described").fetchall()]
+
+    def canonical_type(self, spelled: str) -> str:
+        return self.query_columns(f"select cast(null as {spelled}) as c")[0].type
+
+    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
+        return False  # constraints are not looked up: counting duplicates is cheap here
+
+    def comparable(self, expression: str, column: Column) -> str:
+        # one month and 30 days are equal intervals, and not the same value
+        return f"cast({expression} as varchar)" if "INTERVAL" in column.base else expression
+
+    def as_text(self, expression: str) -> str:
+        return f"cast({expression} as varchar)"
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with self.transaction():
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._run("begin")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._run("commit")
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        row: tuple[Any, ...] | None = self._run(sql, parameters).fetchone()
+        assert row is not None, "a statement that yields one row yielded none"
+        return row
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        cursor = self._run(sql, parameters)
+        while rows := cursor.fetchmany(_BATCH):
+            yield from rows
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        row = self._run(sql, parameters).fetchone()
+        return row[0] if row and isinstance(row[0], int) else -1
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(sql, [list(row) for row in rows])
+        except duckdb.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, sql: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(sql, list(parameters) or None)
+        except duckdb.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+
+def _column(row: tuple[Any, ...]) -> Column:
+    name, spelled, nullable = row[0], row[1], row[2]
+    return Column(name, spelled, spelled.split("(")[0], nullable == "YES")
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _said(error: duckdb.Error) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:400] if lines else type(error).__name__

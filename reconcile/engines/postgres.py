@@ -1,0 +1,201 @@
+"""Postgres, over psycopg 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from reconcile.engines.base import Column
+from reconcile.errors import ConnectionFailed, EvaluationFailed
+
+_BATCH = 2_000
+# Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
+# and 30 days, boxes of one area, citext in any case. Their text decides.
+_BY_TEXT = frozenset(
+    {"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"}
+)
+_COLLATED = frozenset({"text", "varchar"})
+
+_COLUMNS = """
+    select a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
+           not a.attnotnull, a.attgenerated <> '', a.attidentity = 'a'
+    from pg_attribute a
+    join pg_type t on t.oid = a.atttypid
+    left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+    order by a.attnum
+"""
+_UNIQUE = """
+    select array_agg(a.attname::text order by a.attname), bool_and(a.attnotnull)
+    from pg_index i
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+    where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
+      and i.indpred is null and i.indexprs is null and i.indnatts = i.indnkeyatts
+    group by i.indexrelid
+"""
+
+
+class PostgresEngine:
+    """One session. ``lock_timeout`` bounds every wait for a table that a running build holds."""
+
+    kind = "postgres"
+
+    def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
+        try:
+            self._connection = psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
+        except psycopg.Error as error:
+            raise ConnectionFailed(_unreachable(conninfo, error)) from None
+        self._connection.execute("select set_config('lock_timeout', $1, false)", [lock_timeout])
+        if role:
+            self._connection.execute(psycopg.sql.SQL("set role {}").format(psycopg.sql.Identifier(role)))
+        # $1 placeholders only: a model's own SQL may hold any number of bare % signs
+        self._connection.server_cursor_factory = psycopg.RawServerCursor
+        self._cursors = 0
+
+    @classmethod
+    def from_dbt(cls, credentials: Any) -> PostgresEngine:
+        """The session that dbt itself would open for these profile credentials."""
+        options = f"-c search_path={credentials.search_path}" if credentials.search_path else None
+        names = {"sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey", "sslrootcert": "sslrootcert"}
+        extra = {name: getattr(credentials, field) for name, field in names.items() if getattr(credentials, field, None)}
+        conninfo = make_conninfo(
+            host=credentials.host,
+            port=credentials.port,
+            user=credentials.user,
+            password=credentials.password or None,
+            dbname=credentials.database,
+            connect_timeout=credentials.connect_timeout,
+            application_name="reconcile",
+            options=options,
+            **extra,
+        )
+        return cls(conninfo, role=credentials.role)
+
+    def table_columns(self, relation_name: str) -> list[Column] | None:
+        oid = self._oid(relation_name)
+        if oid is None:
+            return None
+        return [Column(*row) for row in self._run(_COLUMNS, [oid]).fetchall()]
+
+    def _oid(self, relation_name: str) -> int | None:
+        row = self._run("select to_regclass($1)::oid", [_without_database(relation_name)]).fetchone()
+        return row[0] if row else None
+
+    def query_columns(self, sql: str) -> list[Column]:
+        cursor = self._run(f"select * from (\n{sql}\n) as described limit 0")
+        result = cursor.pgresult
+        described = [(d.name, d.type_code, result.fmod(i)) for i, d in enumerate(cursor.description or []) if result]
+        found = []
+        for name, oid, modifier in described:
+            row = self._run(
+                "select format_type($1, $2), coalesce(b.typname, t.typname) from pg_type t"
+                " left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype where t.oid = $3",
+                [oid, modifier, oid],
+            ).fetchone()
+            spelled, base = row or ("unknown", "unknown")
+            found.append(Column(name, spelled, base))
+        return found
+
+    def canonical_type(self, spelled: str) -> str:
+        return self.query_columns(f"select cast(null as {spelled}) as c")[0].type
+
+    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
+        rows = self._run(_UNIQUE, [self._oid(relation_name)]).fetchall()
+        return any(not_null and set(names) <= set(columns) for names, not_null in rows)
+
+    def comparable(self, expression: str, column: Column) -> str:
+        if column.base.lstrip("_") in _BY_TEXT:
+            return f"({expression})::text"
+        return f'{expression} collate "C"' if column.base in _COLLATED else expression
+
+    def as_text(self, expression: str) -> str:
+        return f"({expression})::text"
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with self._connection.transaction():
+            self._run("set transaction isolation level repeatable read, read only")
+            # several merge joins of one sorted side are cheap; compiling them is not
+            self._run("set local jit = off")
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._connection.transaction():
+            yield
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        row = self._run(sql, parameters).fetchone()
+        assert row is not None, "a statement that yields one row yielded none"
+        return row
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        self._cursors += 1
+        try:
+            with self._connection.cursor(name=f"reconcile_{self._cursors}") as cursor:
+                cursor.itersize = _BATCH
+                cursor.execute(sql, parameters or None)
+                yield from cursor
+        except psycopg.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(sql, rows)
+        except psycopg.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql, parameters or None)
+        except psycopg.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+
+def _without_database(relation_name: str) -> str:
+    """``"db"."schema"."name"`` as to_regclass takes it: a connection sees one database only."""
+    parts = _split(relation_name)
+    return ".".join(parts[-2:])
+
+
+def _split(relation_name: str) -> list[str]:
+    parts, quoted, current = [], False, ""
+    for character in relation_name:
+        if character == "." and not quoted:
+            parts.append(current)
+            current = ""
+            continue
+        quoted = quoted != (character == '"')
+        current += character
+    return [*parts, current]
+
+
+def _said(error: psycopg.Error) -> str:
+    diagnostic = error.diag
+    text = diagnostic.message_primary or str(error).strip().splitlines()[0]
+    if diagnostic.sqlstate == "55P03":
+        return f"{text}: another session (a running build?) holds the table, try again when it is done"
+    if diagnostic.sqlstate == "42501":
+        return f"{text}: grant it, or use a role that has it"
+    return text
+
+
+def _unreachable(conninfo: str, error: psycopg.Error) -> str:
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    said = lines[0] if lines else type(error).__name__
+    password = str(parts.get("password") or "")
+    said = said.replace(password, "***") if password else said
+    return f"cannot connect to Postgres at {where} as {parts.get('user', '?')}: {said}"

@@ -1,0 +1,283 @@
+"""The dbt project: parse it, select, compile as a full refresh, read the profile. The only module that imports dbt.
+
+dbt runs in this process (its import is most of a command's cost) and into a target path of our own, so that the user's
+artefacts, docs and state stay as they are. Compiling runs no hooks and writes nothing to the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reconcile.definition import Definition, Node, Settings, mentions, splice, why_volatile
+from reconcile.errors import ProjectError
+
+_MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
+_QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What dbt is told, under dbt's own flag names."""
+
+    project_dir: Path = Path(".")
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    selector: str | None = None
+    state: Path | None = None
+    vars: str | None = None
+    threads: int | None = None
+    upstream: str = "deep"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How the chosen target is reached. ``credentials`` is dbt's object: never printed, it holds the password."""
+
+    adapter: str
+    target: str
+    threads: int
+    credentials: Any
+
+
+@dataclass(frozen=True)
+class Project:
+    connection: Connection
+    definitions: tuple[Definition, ...]
+    root: Path
+
+
+def load(options: Options) -> Project:
+    """The selected incremental models with their definitions, and the connection of the target.
+
+    Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
+    """
+    root = _root(options.project_dir)
+    with _inside(root), _nothing_on_stdout():
+        return _load(options, root)
+
+
+def connection(options: Options) -> Connection:
+    """The target's connection alone: parses the profile, not the models."""
+    root = _root(options.project_dir)
+    with _inside(root), _nothing_on_stdout():
+        _invoke(options, None, "parse", resolve_root=root)
+        return _connection(options, root)
+
+
+def _root(folder: Path) -> Path:
+    root = folder.expanduser().resolve()
+    if not (root / "dbt_project.yml").is_file():
+        raise ProjectError(f"no dbt_project.yml in {root}: run in a dbt project, or name one with --project-dir")
+    return root
+
+
+@contextlib.contextmanager
+def _inside(root: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _nothing_on_stdout() -> Iterator[None]:
+    """dbt and what it loads may print; our stdout is data."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _load(options: Options, root: Path) -> Project:
+    manifest = _invoke(options, None, "parse", resolve_root=root)
+    selected = _select(options, manifest, root)
+    models = {
+        unique_id: node
+        for unique_id, node in manifest.nodes.items()
+        if node.resource_type == "model" and node.config.materialized in _MODEL_LIKE and node.language == "sql"
+    }
+    chosen = [unique_id for unique_id in selected if manifest.nodes[unique_id].config.materialized == "incremental"]
+    if not chosen:
+        raise ProjectError(_nothing_selected(options, manifest))
+    # config(full_refresh=false) beats the flag in dbt, and is common: both are set
+    for node in models.values():
+        node.config.full_refresh = True
+    wanted = _closure([unique_id for unique_id in chosen if unique_id in models], models)
+    compiled = _compile(options, manifest, [models[unique_id] for unique_id in wanted], root)
+    nodes = {unique_id: _node(compiled[unique_id], models) for unique_id in wanted if unique_id in compiled}
+    definitions = tuple(_definition(manifest.nodes[unique_id], nodes, options) for unique_id in sorted(chosen))
+    return Project(_connection(options, root), definitions, root)
+
+
+def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
+    try:
+        from dbt.cli.main import dbtRunner
+    except ImportError as error:
+        raise ProjectError(f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter") from error
+    arguments = [*command, *_QUIET, "--target-path", str(_target_path(options, resolve_root)), *extra]
+    arguments += ["--project-dir", str(resolve_root)]
+    for flag, value in (
+        ("--profiles-dir", options.profiles_dir and str(options.profiles_dir.resolve())),
+        ("--profile", options.profile),
+        ("--target", options.target),
+        ("--vars", options.vars),
+    ):
+        if value:
+            arguments += [flag, value]
+    outcome = dbtRunner(manifest=manifest).invoke(arguments)
+    if outcome.exception is not None:
+        raise ProjectError(f"dbt {command[0]} failed: {_sentence(outcome.exception)}")
+    return outcome.result
+
+
+def _target_path(options: Options, root: Path) -> Path:
+    return root / "target" / "reconcile" / (options.target or "default")
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split())[:600]
+
+
+def _select(options: Options, manifest: Any, root: Path) -> list[str]:
+    extra = ["--resource-type", "model", "--output", "json", "--output-keys", "unique_id", "--quiet"]
+    for flag, values in (("--select", options.select), ("--exclude", options.exclude)):
+        if values:
+            extra += [flag, *values]
+    if options.selector:
+        extra += ["--selector", options.selector]
+    if options.state:
+        extra += ["--state", str(options.state.resolve())]
+    found = _invoke(options, manifest, "list", resolve_root=root, extra=extra)
+    return [json.loads(line)["unique_id"] for line in found or []]
+
+
+def _nothing_selected(options: Options, manifest: Any) -> str:
+    incremental = sorted(
+        node.name
+        for node in manifest.nodes.values()
+        if node.resource_type == "model" and node.config.materialized == "incremental"
+    )
+    if not incremental:
+        return "the project has no incremental models: there is nothing to reconcile"
+    names = [word.strip("+@") for word in options.select]
+    close = [match for name in names for match in difflib.get_close_matches(name, incremental, 1)]
+    hint = f"did you mean {close[0]}? " if close else ""
+    said = " ".join(options.select) or options.selector or "everything"
+    return f"the selection ({said}) holds no incremental model: {hint}incremental models are {', '.join(incremental[:8])}"
+
+
+def _closure(chosen: list[str], models: Mapping[str, Any]) -> list[str]:
+    found: dict[str, None] = {}
+
+    def visit(unique_id: str) -> None:
+        if unique_id in models and unique_id not in found:
+            found[unique_id] = None
+            for parent in models[unique_id].depends_on.nodes:
+                visit(parent)
+
+    for unique_id in chosen:
+        visit(unique_id)
+    return list(found)
+
+
+def _compile(options: Options, manifest: Any, nodes: list[Any], root: Path) -> dict[str, Any]:
+    names = ["fqn:" + ".".join(node.fqn) for node in nodes]
+    extra = ["--full-refresh", "--no-populate-cache", "--indirect-selection", "empty", "--select", *names]
+    outcome = _invoke(options, manifest, "compile", resolve_root=root, extra=extra)
+    return {result.node.unique_id: result for result in outcome.results}
+
+
+def _node(result: Any, models: Mapping[str, Any]) -> Node:
+    node = result.node
+    return Node(
+        unique_id=node.unique_id,
+        name=node.name,
+        relation_name=node.relation_name or "",
+        sql=node.compiled_code or "",
+        # dbt inlines ephemeral models itself; what stands above them is reached through them
+        upstream=tuple(parent for parent in _through_ephemeral(node, models)),
+        materialized=node.config.materialized,
+        contract=_contract(node),
+    )
+
+
+def _through_ephemeral(node: Any, models: Mapping[str, Any]) -> Iterator[str]:
+    for parent in node.depends_on.nodes:
+        if parent in models and models[parent].config.materialized == "ephemeral":
+            yield from _through_ephemeral(models[parent], models)
+        elif parent in models:
+            yield parent
+
+
+def _contract(node: Any) -> dict[str, str]:
+    if not node.config.contract.enforced:
+        return {}
+    return {column.name: column.data_type for column in node.columns.values() if column.data_type}
+
+
+def _settings(node: Any) -> Settings:
+    meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
+    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from"}
+    if unknown:
+        raise ProjectError(f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}")
+    never_updated = getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
+    return Settings(
+        key=_names(meta["key"]) if meta.get("key") else None,
+        ignore=frozenset(_names(meta.get("ignore") or []) + _names(never_updated)),
+        tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
+        enabled=bool(meta.get("enabled", True)),
+    )
+
+
+def _names(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _definition(node: Any, nodes: Mapping[str, Node], options: Options) -> Definition:
+    settings = _settings(node)
+    key = settings.key or _names(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
+    found = Definition(
+        unique_id=node.unique_id,
+        name=node.name,
+        relation_name=node.relation_name or "",
+        key=key,
+        sql=None,
+        contract=_contract(node),
+        settings=settings,
+        path=node.original_file_path,
+    )
+    if node.language != "sql":
+        return replace(found, unverifiable="a Python model has no SQL to evaluate")
+    own = nodes.get(node.unique_id)
+    if own is None or not own.sql:
+        return replace(found, unverifiable="dbt could not compile it as a full refresh")
+    if mentions(own.sql, own.relation_name):
+        return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
+    sql = splice(own, nodes, deep=options.upstream == "deep")
+    volatile = why_volatile(sql)
+    if volatile is not None:
+        return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
+    return replace(found, sql=sql)
+
+
+def _connection(options: Options, root: Path) -> Connection:
+    from dbt.cli.option_types import YAML
+    from dbt.config.runtime import load_profile
+
+    variables = YAML().convert(options.vars, None, None) if options.vars else {}
+    try:
+        profile = load_profile(str(root), variables, options.profile, options.target, options.threads)
+    except Exception as error:  # noqa: BLE001 - dbt raises many kinds; each says what is wrong with the profile
+        raise ProjectError(f"the dbt profile cannot be used: {_sentence(error)}") from error
+    return Connection(profile.credentials.type, profile.target_name, profile.threads, profile.credentials)

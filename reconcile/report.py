@@ -1,0 +1,197 @@
+"""The report: what a run found, as frozen data. Renderers read it and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+SAMPLE_LIMIT = 100  # rows kept a table; counts are exact, samples are not all
+
+
+class Verdict(StrEnum):
+    """Per table and for the run, from best to worst; unverified is never level."""
+
+    LEVEL = "level"
+    DRIFT = "drift"
+    UNVERIFIED = "unverified"
+    ERROR = "error"
+
+
+_RANK = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 3}
+EXIT_CODES = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 2}
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    return max(verdicts, key=_RANK.__getitem__, default=Verdict.UNVERIFIED)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How many keys differ, by kind. ``pending`` is what the last build could not have seen, and is no drift."""
+
+    missing: int = 0
+    extra: int = 0
+    changed: int = 0
+    duplicate: int = 0
+    null_key: int = 0
+    schema: int = 0
+    pending: int = 0
+
+    def __add__(self, other: Drift) -> Drift:
+        return Drift(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def any(self) -> bool:
+        return any(getattr(self, f.name) for f in fields(self) if f.name != "pending")
+
+    def of_rows(self) -> int:
+        """Keys that differ, without schema and pending."""
+        return self.missing + self.extra + self.changed + self.duplicate + self.null_key
+
+
+KINDS = tuple(f.name for f in fields(Drift))
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """A column on one side only, or of another type. ``problem``: missing, extra or type."""
+
+    column: str
+    problem: str
+    expected: str | None
+    actual: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value on both sides, as the engine prints it (None is NULL): no double ever rounds an id."""
+
+    expected: str | None
+    actual: str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One differing key: for ``changed`` the columns that differ, for a one-sided row all of them."""
+
+    kind: str
+    key: dict[str, str | None]
+    columns: dict[str, Cell]
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What was looked at. ``mode``: sweep, keys or capture; rows are None where they were not counted."""
+
+    mode: str
+    reason: str
+    keys_checked: int | None = None
+    rows_expected: int | None = None
+    rows_actual: int | None = None
+    lsn: str | None = None
+
+
+@dataclass(frozen=True)
+class TableReport:
+    name: str
+    unique_id: str | None
+    relation: str
+    key: tuple[str, ...]
+    verdict: Verdict
+    scope: Scope
+    drift: Drift = Drift()
+    columns: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
+    schema_changes: tuple[SchemaChange, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    truncated: bool = False
+    error: str | None = None
+    elapsed_ms: int = 0
+    path: str | None = None  # the model's file, for annotations; not part of the JSON contract
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run. Times are ISO 8601 in UTC."""
+
+    run_id: str
+    command: str
+    target: str
+    started_at: str
+    finished_at: str
+    tables: tuple[TableReport, ...]
+    error: str | None = None
+    repair: dict[str, Any] | None = None
+    fail_on: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.error is not None:
+            return Verdict.ERROR
+        return worst([table.verdict for table in self.tables])
+
+    @property
+    def exit_code(self) -> int:
+        if self.verdict is Verdict.DRIFT and self.fail_on:
+            totals = self.totals
+            return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def totals(self) -> Drift:
+        return sum((table.drift for table in self.tables), Drift())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON report, as reconcile/schemas/report.schema.json describes it."""
+        tables = []
+        for table in self.tables:
+            entry = asdict(table)
+            entry.pop("path")
+            entry["key"] = list(table.key)
+            entry["verdict"] = table.verdict.value
+            entry["schema_changes"] = list(entry["schema_changes"])
+            entry["samples"] = list(entry["samples"])
+            tables.append(entry)
+        body: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self.run_id,
+            "command": self.command,
+            "target": self.target,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "totals": asdict(self.totals),
+            "tables": tables,
+            "repair": self.repair,
+        }
+        if self.error is not None:
+            body["error"] = self.error
+        return body
+
+
+def report_from_dict(body: dict[str, Any]) -> Report:
+    """The report that ``as_dict`` wrote. Raises ValueError for another schema version."""
+    if body.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"a report of schema version {body.get('schema_version')!r}, this reads {SCHEMA_VERSION}")
+    tables = tuple(
+        TableReport(
+            **{
+                **table,
+                "key": tuple(table["key"]),
+                "verdict": Verdict(table["verdict"]),
+                "scope": Scope(**table["scope"]),
+                "drift": Drift(**table["drift"]),
+                "schema_changes": tuple(SchemaChange(**change) for change in table["schema_changes"]),
+                "samples": tuple(
+                    Sample(**{**s, "columns": {name: Cell(**cell) for name, cell in s["columns"].items()}})
+                    for s in table["samples"]
+                ),
+            }
+        )
+        for table in body["tables"]
+    )
+    names = ("run_id", "command", "target", "started_at", "finished_at", "repair")
+    return Report(**{name: body[name] for name in names}, tables=tables, error=body.get("error"))

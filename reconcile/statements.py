@@ -1,0 +1,223 @@
+"""The comparing statements: both sides in one statement and so in one snapshot, joined in the engine, value by value.
+
+A full outer join on the key with IS DISTINCT FROM per column: the planner merges two indexed sides in 13 MB (1 M x 1 M
+rows: 0.94 CPU s, against 3.9 for EXCEPT ALL both ways and 2.6 for md5 buckets of one side alone). A level table
+returns one row of zeros and moves no data. Inside the statement columns are k0, k1, ... and c0, c1, ...: no name of
+the user's can collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconcile.definition import quote
+
+
+@dataclass(frozen=True)
+class KeyPart:
+    """A part of the key: a column's name, or an SQL expression where ``unique_key`` is one."""
+
+    name: str
+    expression: str
+
+
+@dataclass(frozen=True)
+class ComparedColumn:
+    """A column on both sides. The two expressions are over its own name; ``tolerance`` is an absolute one."""
+
+    name: str
+    expected: str
+    actual: str
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two SELECTs to compare. ``key`` is empty for tables without one: then rows are compared as a multiset."""
+
+    expected: str
+    actual: str
+    key: tuple[KeyPart, ...]
+    columns: tuple[ComparedColumn, ...]
+
+
+AsText = Callable[[str], str]
+
+
+def _sides(comparison: Comparison, extra: str = "") -> str:
+    """Both sides as CTEs e and a: k0.. the key, c0.. the columns as they are compared, v0.. as they are."""
+    keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
+    values = [f"{quote(column.name)} as v{i}" for i, column in enumerate(comparison.columns)]
+    sides = []
+    for name, sql in (("e", comparison.expected), ("a", comparison.actual)):
+        compared = [
+            f"{column.expected if name == 'e' else column.actual} as c{i}" for i, column in enumerate(comparison.columns)
+        ]
+        columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
+        sides.append(f"{name} as not materialized (\n  select {columns}{extra}\n  from (\n{sql}\n  ) as side\n)")
+    return ",\n".join(sides)
+
+
+def _differs(index: int, column: ComparedColumn) -> str:
+    differs = f"e.c{index} is distinct from a.c{index}"
+    if column.tolerance is None:
+        return differs
+    return f"({differs} and not coalesce(abs(e.c{index} - a.c{index}) <= {column.tolerance!r}, false))"
+
+
+def _any_differs(comparison: Comparison) -> str:
+    return " or ".join(_differs(i, column) for i, column in enumerate(comparison.columns)) or "false"
+
+
+def _on(comparison: Comparison) -> str:
+    return " and ".join(f"e.k{i} = a.k{i}" for i in range(len(comparison.key)))
+
+
+def _null_key(side: str, comparison: Comparison) -> str:
+    return "(" + " or ".join(f"{side}.k{i} is null" for i in range(len(comparison.key))) + ")"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The first nine numbers of ``counts_sql``'s row. Missing, extra and changed leave keys with a NULL part out."""
+
+    pairs_expected: int
+    pairs_actual: int
+    missing: int
+    extra: int
+    changed: int
+    null_expected: int
+    null_actual: int
+    rows_actual: int
+    duplicate_keys: int
+
+
+def counts_sql(comparison: Comparison) -> str:
+    """One row, in the order of ``Counts``, then one count a column.
+
+    ``pairs_actual > rows_actual`` proves that a key stands twice on the expected side; duplicates of the actual side
+    are counted by themselves. Where both are absent and every difference is 0, the table is level.
+    """
+    both = "e.present = 1 and a.present = 1"
+    null_e, null_a = _null_key("e", comparison), _null_key("a", comparison)
+    per_column = [
+        f"count(*) filter (where {both} and {_differs(i, column)})" for i, column in enumerate(comparison.columns)
+    ]
+    keys = ", ".join(_names("k", comparison.key))
+    selected = [
+        "count(*) filter (where e.present = 1)",
+        "count(*) filter (where a.present = 1)",
+        f"count(*) filter (where a.present is null and not {null_e})",
+        f"count(*) filter (where e.present is null and not {null_a})",
+        f"count(*) filter (where {both} and ({_any_differs(comparison)}))",
+        f"count(*) filter (where a.present is null and {null_e})",
+        f"count(*) filter (where e.present is null and {null_a})",
+        "(select count(*) from a)",
+        f"(select count(*) from (select 1 from a where not {_null_key('a', comparison)} "
+        f"group by {keys} having count(*) > 1) as twice)",
+        *per_column,
+    ]
+    listed = ",\n  ".join(selected)
+    return f"with {_sides(comparison)}\nselect\n  {listed}\nfrom e full join a on {_on(comparison)}"
+
+
+def missing_duplicates_sql(comparison: Comparison) -> str:
+    """One row: how many keys that the table lacks stand more than once on the expected side."""
+    keys = ", ".join(_names("e.k", comparison.key))
+    return (
+        f"with {_sides(comparison)}\nselect count(*) from (\n  select 1 from e left join a on {_on(comparison)}\n"
+        f"  where a.present is null and not {_null_key('e', comparison)} group by {keys} having count(*) > 1\n) as twice"
+    )
+
+
+def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, unique: bool = True) -> str:
+    """The differing rows in key order: kind, the key, then every column's (expected, actual, differs).
+
+    Values are text, so that none is rounded on its way. Keys with a NULL part are left out, and with ``unique`` False
+    so are keys that stand more than once on either side: ``surplus_sql`` gives those.
+    """
+    window = once = ""
+    if not unique:
+        keys = ", ".join(part.expression for part in comparison.key)
+        window = f",\n    count(*) over (partition by {keys}) as copies"
+        once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
+    keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
+    cells = [
+        cell
+        for i, column in enumerate(comparison.columns)
+        for cell in (as_text(f"e.v{i}"), as_text(f"a.v{i}"), _differs(i, column))
+    ]
+    kind = "case when a.present is null then 'missing' when e.present is null then 'extra' else 'changed' end"
+    return (
+        f"with {_sides(comparison, window)}\n"
+        f"select {', '.join([kind, *map(as_text, keys_here), *cells])}\nfrom e full join a on {_on(comparison)}\n"
+        f"where (a.present is null or e.present is null or {_any_differs(comparison)})\n"
+        f"  and not (a.present is null and {_null_key('e', comparison)})\n"
+        f"  and not (e.present is null and {_null_key('a', comparison)}){once}\n"
+        f"order by {', '.join(keys_here)}{_limited(limit)}"
+    )
+
+
+class Rows(StrEnum):
+    """Which rows a multiset comparison looks at."""
+
+    ALL = "all"
+    NULL_KEYS = "null_keys"
+    TWICE = "twice"  # rows whose key stands more than once on either side
+
+
+def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
+    """Rows that one side has more often than the other: copies expected, copies actual, the key, the columns (text)."""
+    shown = [*_names("k", comparison.key), *_names("v", comparison.columns)]
+    listed = ", ".join(f"min({as_text(name)})" for name in shown)
+    grouped = ", ".join([*_names("k", comparison.key), *_names("c", comparison.columns)])
+    return (
+        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), {listed}\nfrom bag\ngroup by {grouped}\n"
+        f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{_limited(limit)}"
+    )
+
+
+def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
+    """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
+    grouped = ", ".join([*_names("k", comparison.key), *_names("c", comparison.columns)])
+    return (
+        f"{_bag(comparison, rows)},\ngrouped as (\n"
+        f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
+        "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
+        "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
+        "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
+    )
+
+
+def _bag(comparison: Comparison, rows: Rows) -> str:
+    """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
+    names = ", ".join(
+        [*_names("k", comparison.key), *_names("v", comparison.columns), *_names("c", comparison.columns)]
+    )
+    keys = ", ".join(_names("k", comparison.key))
+    where = dict.fromkeys("ea", "")
+    twice = ""
+    if rows is Rows.NULL_KEYS:
+        where = {side: f" where {_null_key(side, comparison)}" for side in "ea"}
+    elif rows is Rows.TWICE:
+        found = " union ".join(
+            f"select {keys} from {side} where not {_null_key(side, comparison)} group by {keys} having count(*) > 1"
+            for side in "ea"
+        )
+        twice = f",\ntwice as (\n  {found}\n)"
+        where = dict.fromkeys("ea", f" where ({keys}) in (select {keys} from twice)")
+    return (
+        f"with {_sides(comparison)}{twice},\nbag as (\n"
+        f"  select {names}, 1 as in_expected, 0 as in_actual from e{where['e']}\n  union all\n"
+        f"  select {names}, 0, 1 from a{where['a']}\n)"
+    )
+
+
+def _names(prefix: str, items: Sequence[object]) -> list[str]:
+    return [f"{prefix}{i}" for i in range(len(items))]
+
+
+def _limited(limit: int | None) -> str:
+    return "" if limit is None else f"\nlimit {limit}"
