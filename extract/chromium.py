@@ -159,4 +159,3 @@ def _debian() -> Chromium | None:
     if not _try("Debian's package list", ["apt-get", "update"]) or not _try("Debian's Chromium", install):
         return None
     return _installed()
-

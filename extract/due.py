@@ -73,11 +73,7 @@ def _scheduled(known: list[Candidate], now: datetime) -> list[Due]:
         return now - c.posted_at < timedelta(days=days)
 
     fresh = [Due(c, "scheduled", "no metrics, under 7 days old") for c in missing if younger(c, 7)][:15]
-    refresh = [
-        Due(c, "scheduled", "refresh, under 24 h old")
-        for c in rested
-        if c.taken and younger(c, 1)
-    ][:5]
+    refresh = [Due(c, "scheduled", "refresh, under 24 h old") for c in rested if c.taken and younger(c, 1)][:5]
     older = [
         Due(c, "scheduled", "no metrics, 7 to 30 days old") for c in missing if not younger(c, 7) and younger(c, 30)
     ][:3]
@@ -91,7 +87,8 @@ def _velocity(known: list[Candidate], now: datetime) -> list[Due]:
         near = [
             Due(c, phase, f"{hours} h old, within half an hour")
             for c in known
-            if abs(now - c.posted_at - timedelta(hours=hours)) <= timedelta(minutes=30) and not any(taken == phase for taken, _ in c.taken)
+            if abs(now - c.posted_at - timedelta(hours=hours)) <= timedelta(minutes=30)
+            and not any(taken == phase for taken, _ in c.taken)
         ]
         found += near[:10]
     return found

@@ -141,7 +141,10 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
         "posted_at": posted_at,
         "hours_after_post": round(age.total_seconds() / 3600, 6),
         "collection_phase": due.phase,
-        **{name: found["value"] if (found := provenance.get(name)) and found["step"] == 1 else None for name in COUNTERS},
+        **{
+            name: found["value"] if (found := provenance.get(name)) and found["step"] == 1 else None
+            for name in COUNTERS
+        },
         "profile_clicks": None,
         "status": reading.status.value,
         "detail": reading.detail,

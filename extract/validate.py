@@ -123,7 +123,11 @@ def _suspect(attempt: Attempt, expected: Expected) -> list[str]:
     if not earlier:
         return found
     top_views = max((k.counters["views"] for k in earlier if k.counters["views"] is not None), default=None)
-    if views is not None and top_views is not None and top_views - _reach(attempt, "views") > max(310, 0.001 * top_views):
+    if (
+        views is not None
+        and top_views is not None
+        and top_views - _reach(attempt, "views") > max(310, 0.001 * top_views)
+    ):
         found.append(f"views_fell: {top_views} before, {views} now")
     last = earlier[-1]
     age = attempt.observed_at - last.observed_at

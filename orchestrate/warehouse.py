@@ -240,7 +240,9 @@ def _write_settings(data: Path, run: Path) -> None:
     settings = {**_SETTINGS, "listen_addresses": "", "unix_socket_directories": str(run), "port": str(PORT)}
     settings["unix_socket_permissions"] = "0700"
     lines = "".join(f"{key} = '{value}'\n" for key, value in settings.items())
-    (data / "postgresql.auto.conf").write_text("# written by levelset; your own settings go to postgresql.conf\n" + lines)
+    (data / "postgresql.auto.conf").write_text(
+        "# written by levelset; your own settings go to postgresql.conf\n" + lines
+    )
 
 
 def _give(server: Server, *paths: Path) -> None:

@@ -32,8 +32,7 @@ def new_run_id() -> str:
 
 def open_project(options: Options) -> Project:
     """Load the project, with its target's server awake. Raises ReconcileError."""
-    before_connect(options.target or "", options.project_dir.resolve())
-    return load(options)
+    return load(options, before_connect)
 
 
 def check(options: Options, fail_on: tuple[str, ...] = (), progress: Progress = lambda table: None) -> Report:
@@ -124,8 +123,8 @@ def judge_definition(engine: Engine, definition: Definition) -> TableReport:
     )
 
 
-def prepare_definition(engine: Engine, definition: Definition) -> Prepared | None:
-    """The comparison of a model with its definition; None where its table does not exist."""
+def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:
+    """The comparison of a model with its definition; None where its table does not exist. ``carry`` as in prepare."""
     assert definition.sql is not None
     actual = engine.table_columns(definition.relation_name)
     if actual is None:
@@ -140,4 +139,5 @@ def prepare_definition(engine: Engine, definition: Definition) -> Prepared | Non
         key=definition.key,
         ignore=definition.settings.ignore,
         tolerance=dict(definition.settings.tolerance),
+        carry=carry,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby, islice
 
 from reconcile.definition import cast_to_contract, quote
@@ -44,8 +44,6 @@ class Prepared:
     comparison: Comparison
     actual_columns: tuple[Column, ...]
     schema_changes: tuple[SchemaChange, ...]
-    regular: bool = True
-    notes: tuple[str, ...] = field(default=())
 
 
 def prepare(
@@ -59,9 +57,11 @@ def prepare(
     ignore: frozenset[str] = frozenset(),
     only: frozenset[str] | None = None,
     tolerance: dict[str, float] | None = None,
+    carry: bool = False,
 ) -> Prepared:
     """Line two sides up by column name. Columns on one side, or of types that do not match, are named and not compared.
 
+    With ``carry`` ignored columns come along uncompared: a row to insert needs their values too.
     Raises NotComparable where a key column stands on one side only.
     """
     tolerance = tolerance or {}
@@ -75,7 +75,10 @@ def prepare(
     changes = []
     columns = []
     for name in dict.fromkeys([*left, *right]):
-        if name in ignore or (only is not None and name not in only and name not in key_columns):
+        ignored = name in ignore or (only is not None and name not in only)
+        if ignored and not carry and name not in key_columns:
+            continue
+        if ignored and not (name in right and name in left and _same_type(left[name], right[name])):
             continue
         if name not in right:
             changes.append(SchemaChange(name, "missing", left[name].type, None))
@@ -89,7 +92,7 @@ def prepare(
                 )
         elif name not in key_columns:
             expressions = engine.comparable(quote(name), left[name]), engine.comparable(quote(name), right[name])
-            columns.append(ComparedColumn(name, *expressions, tolerance.get(name)))
+            columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
     comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns))
     return Prepared(comparison, tuple(actual_columns), tuple(changes))
 
@@ -220,9 +223,7 @@ def _judge_bag(engine: Engine, prepared: Prepared, sample_limit: int) -> Judged:
             }
             samples.append(Sample(kind, {}, cells))
     drift = Drift(missing=surplus_e, extra=surplus_a, schema=len(prepared.schema_changes))
-    return Judged(
-        drift, {}, prepared.schema_changes, tuple(samples), drift.of_rows() > len(samples), rows_e, rows_a
-    )
+    return Judged(drift, {}, prepared.schema_changes, tuple(samples), drift.of_rows() > len(samples), rows_e, rows_a)
 
 
 def stored_sql(sql: str, contract: dict[str, str]) -> str:

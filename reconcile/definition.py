@@ -20,7 +20,8 @@ _VOLATILE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LITERALS_AND_COMMENTS = re.compile(
-    r"""'(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | --[^\n]* | /\*.*?\*/ | "(?:[^"]|"")*" """, re.DOTALL | re.VERBOSE
+    r"""'(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | --[^\n]* | /\*.*?\*/ | "(?:[^"]|"")*" """,
+    re.DOTALL | re.VERBOSE,
 )
 
 

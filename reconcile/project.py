@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from reconcile.errors import ProjectError
 
 _MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
 _QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check")
+
+
+BeforeConnect = Callable[[str, Path], None]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Connection:
     threads: int
     credentials: Any
 
+    @property
+    def identity(self) -> str:
+        """Which database this is, without user or password: what a plan is bound to."""
+        if self.adapter == "duckdb":
+            return f"duckdb:{Path(self.credentials.path).resolve()}"
+        return f"{self.adapter}:{self.credentials.host}:{self.credentials.port}/{self.credentials.database}"
+
 
 @dataclass(frozen=True)
 class Project:
@@ -57,22 +67,14 @@ class Project:
     root: Path
 
 
-def load(options: Options) -> Project:
+def load(options: Options, before_connect: BeforeConnect = lambda target, root: None) -> Project:
     """The selected incremental models with their definitions, and the connection of the target.
 
-    Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
+    ``before_connect`` is told the target and the project's folder before anything connects. Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """
     root = _root(options.project_dir)
     with _inside(root), _nothing_on_stdout():
-        return _load(options, root)
-
-
-def connection(options: Options) -> Connection:
-    """The target's connection alone: parses the profile, not the models."""
-    root = _root(options.project_dir)
-    with _inside(root), _nothing_on_stdout():
-        _invoke(options, None, "parse", resolve_root=root)
-        return _connection(options, root)
+        return _load(options, root, before_connect)
 
 
 def _root(folder: Path) -> Path:
@@ -99,7 +101,7 @@ def _nothing_on_stdout() -> Iterator[None]:
         yield
 
 
-def _load(options: Options, root: Path) -> Project:
+def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Project:
     manifest = _invoke(options, None, "parse", resolve_root=root)
     selected = _select(options, manifest, root)
     models = {
@@ -110,6 +112,7 @@ def _load(options: Options, root: Path) -> Project:
     chosen = [unique_id for unique_id in selected if manifest.nodes[unique_id].config.materialized == "incremental"]
     if not chosen:
         raise ProjectError(_nothing_selected(options, manifest))
+    before_connect(_connection(options, root).target, root)
     # config(full_refresh=false) beats the flag in dbt, and is common: both are set
     for node in models.values():
         node.config.full_refresh = True
@@ -124,7 +127,9 @@ def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, 
     try:
         from dbt.cli.main import dbtRunner
     except ImportError as error:
-        raise ProjectError(f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter") from error
+        raise ProjectError(
+            f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter"
+        ) from error
     arguments = [*command, *_QUIET, "--target-path", str(_target_path(options, resolve_root)), *extra]
     arguments += ["--project-dir", str(resolve_root)]
     for flag, value in (
@@ -174,7 +179,9 @@ def _nothing_selected(options: Options, manifest: Any) -> str:
     close = [match for name in names for match in difflib.get_close_matches(name, incremental, 1)]
     hint = f"did you mean {close[0]}? " if close else ""
     said = " ".join(options.select) or options.selector or "everything"
-    return f"the selection ({said}) holds no incremental model: {hint}incremental models are {', '.join(incremental[:8])}"
+    return (
+        f"the selection ({said}) holds no incremental model: {hint}incremental models are {', '.join(incremental[:8])}"
+    )
 
 
 def _closure(chosen: list[str], models: Mapping[str, Any]) -> list[str]:
@@ -230,8 +237,12 @@ def _settings(node: Any) -> Settings:
     meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
     unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from"}
     if unknown:
-        raise ProjectError(f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}")
-    never_updated = getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
+        raise ProjectError(
+            f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
+        )
+    never_updated = (
+        getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
+    )
     return Settings(
         key=_names(meta["key"]) if meta.get("key") else None,
         ignore=frozenset(_names(meta.get("ignore") or []) + _names(never_updated)),
@@ -278,6 +289,6 @@ def _connection(options: Options, root: Path) -> Connection:
     variables = YAML().convert(options.vars, None, None) if options.vars else {}
     try:
         profile = load_profile(str(root), variables, options.profile, options.target, options.threads)
-    except Exception as error:  # noqa: BLE001 - dbt raises many kinds; each says what is wrong with the profile
+    except Exception as error:
         raise ProjectError(f"the dbt profile cannot be used: {_sentence(error)}") from error
     return Connection(profile.credentials.type, profile.target_name, profile.threads, profile.credentials)

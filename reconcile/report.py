@@ -137,6 +137,8 @@ class Report:
         if self.verdict is Verdict.DRIFT and self.fail_on:
             totals = self.totals
             return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
+        if self.verdict is Verdict.LEVEL and self.repair is not None and self.repair["stale"]:
+            return 1  # level, but rows of the plan were left alone: somebody else wrote them
         return EXIT_CODES[self.verdict]
 
     @property

@@ -25,12 +25,16 @@ class KeyPart:
 
 @dataclass(frozen=True)
 class ComparedColumn:
-    """A column on both sides. The two expressions are over its own name; ``tolerance`` is an absolute one."""
+    """A column on both sides. The two expressions are over its own name; ``tolerance`` is an absolute one.
+
+    With ``ignored`` it never counts as different, but its values are carried along.
+    """
 
     name: str
     expected: str
     actual: str
     tolerance: float | None = None
+    ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def _sides(comparison: Comparison, extra: str = "") -> str:
     sides = []
     for name, sql in (("e", comparison.expected), ("a", comparison.actual)):
         compared = [
-            f"{column.expected if name == 'e' else column.actual} as c{i}" for i, column in enumerate(comparison.columns)
+            f"{column.expected if name == 'e' else column.actual} as c{i}"
+            for i, column in enumerate(comparison.columns)
         ]
         columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
         sides.append(f"{name} as not materialized (\n  select {columns}{extra}\n  from (\n{sql}\n  ) as side\n)")
@@ -61,6 +66,8 @@ def _sides(comparison: Comparison, extra: str = "") -> str:
 
 
 def _differs(index: int, column: ComparedColumn) -> str:
+    if column.ignored:
+        return "false"
     differs = f"e.c{index} is distinct from a.c{index}"
     if column.tolerance is None:
         return differs

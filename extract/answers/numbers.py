@@ -22,9 +22,7 @@ def whole(value: object) -> int | None:
     return None
 
 
-def read_counters(
-    holder: Mapping[str, Any], names: Mapping[str, str], source: str
-) -> tuple[Counters, tuple[str, ...]]:
+def read_counters(holder: Mapping[str, Any], names: Mapping[str, str], source: str) -> tuple[Counters, tuple[str, ...]]:
     """The counters that ``holder`` has under ``names`` (counter -> field), and a warning for each unreadable one.
 
     A field that is absent or null is unknown and gives no warning; a field that is there but is no whole number does.

@@ -154,7 +154,9 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             elif fault == "unavailable_503":
                 self._send(503, "text/plain", "try again")
             elif fault == "deleted" and path.startswith("/i/api"):
-                self._send(200, "application/json", json.dumps({"data": {"tweetResult": {"result": answers.tombstone()}}}))
+                self._send(
+                    200, "application/json", json.dumps({"data": {"tweetResult": {"result": answers.tombstone()}}})
+                )
             else:
                 return False
             return True

@@ -27,6 +27,7 @@ class Engine(Protocol):
     """One connection to one database. Identifiers are quoted by us, values always travel as parameters ($1, $2, ...)."""
 
     kind: str
+    row_id: str  # the hidden column that names one stored row
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         """The columns of a table or view, in order; None where it does not exist."""
@@ -63,5 +64,14 @@ class Engine(Protocol):
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows to a table, fast."""
+
+    def lock_rows(self, select: str) -> None:
+        """Lock the rows that a SELECT from a table ``t`` yields, in its order, until the transaction ends."""
+
+    def repair_lock(self) -> AbstractContextManager[None]:
+        """Hold the one lock of all repairs of this database. Raises Refused at once where another has it."""
 
     def close(self) -> None: ...

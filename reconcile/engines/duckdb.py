@@ -20,6 +20,7 @@ class DuckDBEngine:
     """One connection to a database file (or ``:memory:``)."""
 
     kind = "duckdb"
+    row_id = "rowid"
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
@@ -94,6 +95,18 @@ class DuckDBEngine:
             self._connection.executemany(sql, [list(row) for row in rows])
         except duckdb.Error as error:
             raise EvaluationFailed(_said(error)) from error
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        places = ", ".join(f"${i + 1}" for i in range(len(columns)))
+        if rows:
+            self.execute_many(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+
+    def lock_rows(self, select: str) -> None:
+        """Nothing to do: one process writes a DuckDB file, and a conflicting transaction fails whole."""
+
+    @contextmanager
+    def repair_lock(self) -> Iterator[None]:
+        yield  # DuckDB itself lets one process in
 
     def close(self) -> None:
         self._connection.close()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reconcile.engines.base import Column
-from reconcile.errors import ConnectionFailed, EvaluationFailed
+from reconcile.errors import ConnectionFailed, EvaluationFailed, Refused
 
 _BATCH = 2_000
+_REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
 # Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
 # and 30 days, boxes of one area, citext in any case. Their text decides.
-_BY_TEXT = frozenset(
-    {"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"}
-)
+_BY_TEXT = frozenset({"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"})
 _COLLATED = frozenset({"text", "varchar"})
 
 _COLUMNS = """
@@ -43,6 +42,7 @@ class PostgresEngine:
     """One session. ``lock_timeout`` bounds every wait for a table that a running build holds."""
 
     kind = "postgres"
+    row_id = "ctid"
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
@@ -61,7 +61,9 @@ class PostgresEngine:
         """The session that dbt itself would open for these profile credentials."""
         options = f"-c search_path={credentials.search_path}" if credentials.search_path else None
         names = {"sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey", "sslrootcert": "sslrootcert"}
-        extra = {name: getattr(credentials, field) for name, field in names.items() if getattr(credentials, field, None)}
+        extra = {
+            name: getattr(credentials, field) for name, field in names.items() if getattr(credentials, field, None)
+        }
         conninfo = make_conninfo(
             host=credentials.host,
             port=credentials.port,
@@ -135,8 +137,13 @@ class PostgresEngine:
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         self._cursors += 1
+        idle = self._connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
         try:
-            with self._connection.cursor(name=f"reconcile_{self._cursors}") as cursor:
+            # a server-side cursor lives in a transaction; inside one of the caller's it sees what that one sees
+            with (
+                self._connection.transaction() if idle else nullcontext(),
+                self._connection.cursor(name=f"reconcile_{self._cursors}") as cursor,
+            ):
                 cursor.itersize = _BATCH
                 cursor.execute(sql, parameters or None)
                 yield from cursor
@@ -152,6 +159,30 @@ class PostgresEngine:
                 cursor.executemany(sql, rows)
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        try:
+            with (
+                self._connection.cursor() as cursor,
+                cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy,
+            ):
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.Error as error:
+            raise EvaluationFailed(_said(error)) from error
+
+    def lock_rows(self, select: str) -> None:
+        self._run(f"{select} for update of t")
+
+    @contextmanager
+    def repair_lock(self) -> Iterator[None]:
+        row = self._run("select pg_try_advisory_lock($1)", [_REPAIR_LOCK]).fetchone()
+        if row is None or not row[0]:
+            raise Refused("another reconcile repair or undo is at work in this database: try again when it is done")
+        try:
+            yield
+        finally:
+            self._run("select pg_advisory_unlock($1)", [_REPAIR_LOCK])
 
     def close(self) -> None:
         self._connection.close()

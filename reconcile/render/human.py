@@ -1,0 +1,129 @@
+"""The report at a terminal: a table of models, then the rows that differ, then what to type next."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reconcile.render.text import key_of, kinds, preview, rows_of, shown
+from reconcile.report import Report, Sample, TableReport, Verdict
+
+_STYLE = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
+_SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print to ``console``, which knows width, colour and whether there is a terminal."""
+    console.print(_models(report))
+    for table in report.tables:
+        if table.error:
+            console.print(Text(f"{table.name}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
+        if table.drift.any():
+            console.print(_drifted(table))
+    if report.repair is not None:
+        console.print(_repaired(report.repair))
+    if report.error:
+        console.print(Text(f"Error: {report.error}", style="bold red"))
+    totals = kinds(report.totals)
+    ending = f": {totals}" if totals != "-" else ""
+    console.print(Text(f"{report.verdict.value}{ending} (run {report.run_id})", style=_STYLE[report.verdict]))
+    following = next_step(report)
+    if following:
+        console.print(Text(following, style="dim"))
+
+
+def next_step(report: Report) -> str | None:
+    """The command that a reader of this report would type next."""
+    names = " ".join(table.name for table in report.tables if table.verdict is Verdict.DRIFT)
+    if report.verdict is Verdict.DRIFT and report.command == "check":
+        return f"next: reconcile repair -s {names}    (plans only; --apply writes)"
+    if report.verdict is Verdict.DRIFT and report.repair and not report.repair.get("applied"):
+        delete = " --allow-delete" if report.repair["rows"]["delete"] else ""
+        return f"next: reconcile repair --plan {report.repair['plan_file']} --apply{delete}"
+    return None
+
+
+def _models(report: Report) -> Table:
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("model", overflow="fold")
+    grid.add_column("verdict")
+    grid.add_column("rows", justify="right")
+    grid.add_column("drift", overflow="fold")
+    grid.add_column("scope")
+    grid.add_column("time", justify="right")
+    for table in report.tables:
+        grid.add_row(
+            Text(table.name),
+            Text(table.verdict.value, style=_STYLE[table.verdict]),
+            rows_of(table),
+            kinds(table.drift),
+            table.scope.mode,
+            f"{table.elapsed_ms / 1000:.2f} s",
+        )
+    return grid
+
+
+def _drifted(table: TableReport) -> RenderableType:
+    heading = Text(f"\n{table.name}", style="bold")
+    if table.columns:
+        heading.append("  by column: " + ", ".join(f"{name} {n:,}" for name, n in table.columns.items()), style="dim")
+    parts: list[RenderableType] = [heading]
+    for change in table.schema_changes:
+        expected, actual = change.expected or "no such column", change.actual or "no such column"
+        parts.append(Text(f"  schema   {change.column}: expected {expected}, is {actual}"))
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("kind", "key", "column", "expected", "actual"):
+        grid.add_column(name, overflow="fold", no_wrap=name == "kind")
+    for sample in table.samples[:_SAMPLES_SHOWN]:
+        for cells in _cells(sample):
+            grid.add_row(*cells)
+    if table.samples:
+        parts.append(grid)
+    hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
+    if hidden > 0:
+        parts.append(
+            Text(f"  … and {hidden:,} more (--report html=FILE shows up to {len(table.samples):,})", style="dim")
+        )
+    return Group(*parts)
+
+
+def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
+    if sample.kind != "changed":
+        only_expected = all(cell.actual is None for cell in sample.columns.values())
+        expected, actual = (preview(sample), "no row") if only_expected else ("no row", preview(sample))
+        if sample.kind == "duplicate" and not only_expected:
+            expected = "once"
+        return [(sample.kind, key_of(sample), Text("(the row)", style="dim"), expected, actual)]
+    rows: list[tuple[str | Text, ...]] = []
+    for index, (name, cell) in enumerate(sample.columns.items()):
+        expected, actual = marked(shown(cell.expected), shown(cell.actual))
+        rows.append((sample.kind if index == 0 else "", key_of(sample) if index == 0 else "", name, expected, actual))
+    return rows
+
+
+def marked(expected: str, actual: str) -> tuple[Text, Text]:
+    """Two values with what differs between their common beginning and end underlined."""
+    start = next(
+        (i for i, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), min(len(expected), len(actual))
+    )
+    limit = min(len(expected), len(actual)) - start
+    end = next((i for i in range(limit) if expected[-1 - i] != actual[-1 - i]), limit)
+    texts = []
+    for value, style in ((expected, "green"), (actual, "red")):
+        text = Text(value)
+        text.stylize(f"bold underline {style}", start, len(value) - end)
+        texts.append(text)
+    return texts[0], texts[1]
+
+
+def _repaired(repair: dict[str, object]) -> Text:
+    rows = repair["rows"]
+    assert isinstance(rows, dict)
+    said = f"{rows['insert']:,} to insert, {rows['update']:,} to update, {rows['delete']:,} to delete"
+    if not repair.get("applied"):
+        return Text(f"\nplan: {said}; nothing was written (plan file: {repair['plan_file']})")
+    done = f"{rows['insert']:,} inserted, {rows['update']:,} updated, {rows['delete']:,} deleted"
+    return Text(
+        f"\nrepaired: {done}, {repair['stale']:,} stale; take it back with: reconcile undo {repair['run_id']} --apply"
+    )

@@ -1,0 +1,67 @@
+"""The report as JUnit XML: one case a model. Drift is a failure, a model that could not be judged an error."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from reconcile.render.text import key_of, kinds, shown
+from reconcile.report import Report, TableReport, Verdict
+
+# what XML 1.0 cannot hold at all, escaped or not
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_junit(report: Report) -> str:
+    tables = report.tables
+    failures = sum(t.verdict is Verdict.DRIFT for t in tables)
+    errors = sum(t.verdict in (Verdict.ERROR, Verdict.UNVERIFIED) for t in tables) + (report.error is not None)
+    seconds = sum(t.elapsed_ms for t in tables) / 1000
+    counts = {"tests": str(len(tables) + (report.error is not None)), "failures": str(failures), "errors": str(errors)}
+    root = ElementTree.Element("testsuites", {"name": "reconcile", **counts, "time": f"{seconds:.3f}"})
+    suite = ElementTree.SubElement(
+        root,
+        "testsuite",
+        {
+            "name": _clean(f"reconcile {report.command} {report.target}"),
+            **counts,
+            "skipped": "0",
+            "time": f"{seconds:.3f}",
+        }
+        | {"timestamp": report.started_at.rstrip("Z")},
+    )
+    for table in tables:
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            {
+                "name": _clean(table.name),
+                "classname": _clean(table.unique_id or table.relation),
+                "time": f"{table.elapsed_ms / 1000:.3f}",
+            },
+        )
+        if table.verdict is Verdict.DRIFT:
+            failure = ElementTree.SubElement(case, "failure", {"message": kinds(table.drift), "type": "drift"})
+            failure.text = _clean(_details(table))
+        elif table.verdict is not Verdict.LEVEL:
+            message = _clean(table.error or table.verdict.value)
+            ElementTree.SubElement(case, "error", {"message": message, "type": table.verdict.value})
+    if report.error is not None:
+        case = ElementTree.SubElement(suite, "testcase", {"name": "run", "classname": "reconcile", "time": "0"})
+        ElementTree.SubElement(case, "error", {"message": _clean(report.error), "type": "error"})
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _details(table: TableReport) -> str:
+    lines = [f"{c.column}: expected {c.expected}, is {c.actual}" for c in table.schema_changes]
+    for sample in table.samples:
+        cells = "; ".join(f"{n}: expected {shown(c.expected)}, is {shown(c.actual)}" for n, c in sample.columns.items())
+        lines.append(f"{sample.kind} {key_of(sample)} {cells}")
+    if table.truncated:
+        lines.append(f"... {table.drift.of_rows():,} rows differ in all")
+    return "\n".join(lines)
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("�", text)

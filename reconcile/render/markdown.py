@@ -1,0 +1,61 @@
+"""The report as Markdown: a pull request's comment or a job's summary."""
+
+from __future__ import annotations
+
+from reconcile.render.text import key_of, kinds, rows_of, shown
+from reconcile.report import Report, Verdict
+
+_MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
+_SAMPLES_SHOWN = 20
+_LIMIT = 60_000  # GitHub takes 65,536 characters in a comment
+
+
+def render_markdown(report: Report) -> str:
+    """At most 60,000 characters; says so where it cut."""
+    lines = [
+        f"## reconcile: {_MARK[report.verdict]} {report.verdict.value}",
+        "",
+        f"`{report.command}` on target `{_cell(report.target)}`, run `{report.run_id}`, {report.finished_at}",
+        "",
+        "| model | verdict | rows | drift | why |",
+        "| --- | --- | ---: | --- | --- |",
+    ]
+    if report.error:
+        lines.insert(2, f"\n**Error:** {_cell(report.error)}")
+    for table in report.tables:
+        why = table.error or table.scope.reason
+        lines.append(
+            f"| {_cell(table.name)} | {_MARK[table.verdict]} {table.verdict.value} | {rows_of(table)} "
+            f"| {kinds(table.drift)} | {_cell(why)} |"
+        )
+    for table in report.tables:
+        if not table.samples and not table.schema_changes:
+            continue
+        lines += [
+            "",
+            f"### {_cell(table.name)}",
+            "",
+            "| kind | key | column | expected | actual |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for change in table.schema_changes:
+            lines.append(f"| schema | | {_cell(change.column)} | {_cell(change.expected)} | {_cell(change.actual)} |")
+        for sample in table.samples[:_SAMPLES_SHOWN]:
+            for name, cell in sample.columns.items():
+                lines.append(
+                    f"| {sample.kind} | {_cell(key_of(sample))} | {_cell(name)} | {_cell(cell.expected)} | {_cell(cell.actual)} |"
+                )
+        hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
+        if hidden > 0:
+            lines += ["", f"… and {hidden:,} more rows."]
+    text = "\n".join(lines) + "\n"
+    if len(text) <= _LIMIT:
+        return text
+    return text[:_LIMIT].rsplit("\n", 1)[0] + f"\n\n… cut at {_LIMIT:,} characters; the JSON report holds everything.\n"
+
+
+def _cell(value: str | None) -> str:
+    safe = shown(value, 100)
+    for character in "\\|`*_[]<>@#":
+        safe = safe.replace(character, f"&#{ord(character)};")
+    return safe

@@ -1,0 +1,76 @@
+"""``reconcile repair`` as a run: plan or read a plan, ask, apply, compare again, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reconcile.check import Progress, check_tables, now, open_project
+from reconcile.errors import Refused
+from reconcile.plan import Plan, read_plan, write_plan
+from reconcile.project import Options, Project
+from reconcile.repair import Guards, apply_plan, check_guards, make_plan, repair_report
+from reconcile.report import Report
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for. ``confirm`` is given what would be written and says whether to go on."""
+
+    plan_file: Path | None
+    apply: bool
+    allow_delete: bool
+    max_rows: int
+    max_percent: float
+    confirm: Callable[[str], bool]
+
+
+def repair_run(options: Options, asked: Asked, progress: Progress) -> Report:
+    """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: then nothing was written."""
+    started_at = now()
+    project = open_project(options)
+    guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
+    if asked.apply and asked.plan_file is not None:
+        plan = read_plan(asked.plan_file, project.connection.target, project.connection.identity)
+        return _applied(project, plan, guards, asked, started_at, progress)
+    plan, tables = make_plan(project, guards)
+    if asked.apply and plan.tables:
+        return _applied(project, plan, guards, asked, started_at, progress)
+    if not plan.tables:
+        return repair_report(project, tables, started_at, _told(plan, applied=False, plan_file=None))
+    path = asked.plan_file or project.root / "target" / "reconcile" / "plans" / f"{plan.plan_id}.json"
+    write_plan(plan, path)
+    return repair_report(project, tables, started_at, _told(plan, applied=False, plan_file=str(path)))
+
+
+def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started_at: str, progress: Progress) -> Report:
+    check_guards(plan, guards)
+    if not asked.confirm(_said(plan)):
+        raise Refused("not confirmed: nothing was written")
+    done = apply_plan(project, plan, guards)
+    # the proof: compared again after the commit, not believed
+    tables = check_tables(project, progress)
+    repair = _told(plan, applied=True, plan_file=str(asked.plan_file) if asked.plan_file else None)
+    rows = {"insert": done.inserted, "update": done.updated, "delete": done.deleted}
+    report = repair_report(project, tables, started_at, {**repair, "rows": rows, "run_id": done.run_id})
+    return replace(report, repair={**(report.repair or {}), "stale": done.stale})
+
+
+def _told(plan: Plan, applied: bool, plan_file: str | None) -> dict[str, Any]:
+    rows = {action: sum(table.count(action) for table in plan.tables) for action in ("insert", "update", "delete")}
+    return {
+        "plan_id": plan.plan_id,
+        "plan_file": plan_file,
+        "applied": applied,
+        "run_id": None,
+        "rows": rows,
+        "stale": 0,
+    }
+
+
+def _said(plan: Plan) -> str:
+    told = _told(plan, applied=False, plan_file=None)["rows"]
+    names = ", ".join(table.name for table in plan.tables)
+    return f"{told['insert']} rows to insert, {told['update']} to update, {told['delete']} to delete in {names}"
