@@ -63,9 +63,10 @@ class Summary:
 
 def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path) -> dlt.Pipeline:
     """The engagement pipeline on a destination; its working folder is shared by all runs of this project."""
-    return dlt.pipeline(
-        PIPELINE, pipelines_dir=str(pipelines_dir), destination=destination, dataset_name=DATASET, progress=None
+    made: dlt.Pipeline = dlt.pipeline(
+        PIPELINE, pipelines_dir=str(pipelines_dir), destination=destination, dataset_name=DATASET
     )
+    return made
 
 
 def run(
@@ -215,7 +216,8 @@ def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> No
 
 
 def _row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
-    normalized = pipeline.last_trace.last_normalize_info
+    trace = pipeline.last_trace
+    normalized = trace.last_normalize_info if trace else None
     return dict(normalized.row_counts) if normalized else {}
 
 

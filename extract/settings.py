@@ -30,7 +30,7 @@ def load_settings() -> Settings:
     for name in ("base_url", "account", "source", "content"):
         value = dlt.config.get(f"sources.engagement.{name}", expected_type=str)
         found[name] = value if value is not None else getattr(defaults, name)
-    hosts = dlt.config.get("sources.engagement.allow_hosts")
+    hosts: object = dlt.config.get("sources.engagement.allow_hosts")
     if hosts is not None and not (isinstance(hosts, list) and all(isinstance(h, str) for h in hosts)):
         raise ExtractError('sources.engagement.allow_hosts must be a list of host names, as ["social.example"]')
     settings = Settings(**found, allow_hosts=hosts or [])  # type: ignore[arg-type]

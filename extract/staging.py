@@ -11,7 +11,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
 
-from dlt.common.schema.typing import TColumnSchema, TDataType, TTableSchemaColumns
+from dlt.common.data_types import TDataType
+from dlt.common.schema.typing import TColumnSchema, TTableSchemaColumns
 
 from extract import VERSION
 from extract.attempt import Attempt, Profile

@@ -116,9 +116,8 @@ def _suspect(attempt: Attempt, expected: Expected) -> list[str]:
     if attempt.reading.status is Status.FLOOR_ONLY:
         found.append("floor_only: only abbreviated text was there, which is a lower bound and no count")
     likes, views = counters.value("likes"), counters.value("views")
-    if likes is not None and views is not None and likes > views and counters.views is not None:
-        if likes >= views + counters.views.step:
-            found.append(f"likes_above_views: {likes} likes, {views} views")
+    if likes is not None and counters.views is not None and likes >= counters.views.value + counters.views.step:
+        found.append(f"likes_above_views: {likes} likes, {views} views")
     earlier = [known for known in expected.history if known.observed_at < attempt.observed_at]
     if not earlier:
         return found

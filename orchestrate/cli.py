@@ -1,5 +1,205 @@
-"""placeholder"""
+"""The command lines ``levelset`` and ``extract``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from extract import VERSION
+from orchestrate.errors import Trouble
+from orchestrate.jobs import log_to_stderr, say_trouble
 
 
-def main() -> None: ...
-def extract_main() -> None: ...
+def main() -> None:
+    """Entry point of the console script ``levelset``."""
+    sys.exit(_leave(levelset))
+
+
+def extract_main() -> None:
+    """Entry point of the console script ``extract``."""
+    sys.exit(_leave(extract))
+
+
+def _leave(group: click.Group) -> int:
+    def run() -> int:
+        try:
+            code = group(standalone_mode=False)
+        except click.exceptions.Exit as left:
+            return left.exit_code
+        except click.ClickException as error:
+            error.show()
+            return 2
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        return code if isinstance(code, int) else 0
+
+    return say_trouble(run)
+
+
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_SETTINGS)
+@click.version_option(VERSION, prog_name="levelset")
+def levelset() -> None:
+    """Engagement metrics whose tables provably agree: the embedded warehouse and the demo."""
+
+
+@levelset.command()
+def up() -> int:
+    """Start the embedded warehouse (Postgres 18, on a socket that only you can open)."""
+    from orchestrate import warehouse
+    from orchestrate.targets import Target
+
+    project = warehouse.main_project()
+    server = warehouse.start(project)
+    warehouse.ensure_schemas(server, "staging", "analytics")
+    click.echo(f"warehouse is up: {Target('embedded', project).url}")
+    if server.export_line:
+        click.echo(f"its path is too long for profiles.yml to spell; before plain dbt commands: {server.export_line}")
+    return 0
+
+
+@levelset.command()
+def down() -> int:
+    """Stop the embedded warehouse. Its data stay in .levelset/."""
+    from orchestrate import warehouse
+
+    stopped = warehouse.stop(warehouse.main_project())
+    click.echo("warehouse is down" if stopped else "warehouse was not up")
+    return 0
+
+
+@levelset.command()
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+def status(output: str) -> int:
+    """Show the embedded warehouse, the last load and the last verdict. Exits with 1 where it is not up."""
+    from orchestrate.status import find_status
+
+    found = find_status()
+    if output == "json":
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        for name, value in found.as_dict().items():
+            click.echo(f"{name.replace('_', ' '):<12} {value if value is not None else '-'}")
+    return 0 if found.up else 1
+
+
+@levelset.command()
+@click.option("--source", type=click.Choice(["browser", "http"]), help="How posts are read (default: as configured).")
+def demo(source: str | None) -> int:
+    """Run the whole loop on made-up posts: scrape, load, build, reconcile; then break the tables and mend them."""
+    from orchestrate import warehouse
+    from orchestrate.demo import run_demo
+
+    log_to_stderr(logging.WARNING)
+    return run_demo(warehouse.main_project(), source)
+
+
+@click.group(context_settings=_SETTINGS)
+@click.version_option(VERSION, prog_name="extract")
+def extract() -> None:
+    """Read posts' engagement. `dlt pipeline engagement run` collects and loads; these commands look."""
+
+
+@extract.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, one object a record.")
+def read(files: tuple[Path, ...], as_json: bool) -> int:
+    """Read recorded answers and print one record for each post in them ("-": standard input).
+
+    Exits with 2 where a file cannot be read; what a file says is never an error.
+    """
+    from extract.answers import read_answer
+
+    code = 0
+    for file in files:
+        try:
+            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            click.echo(f"Error: cannot read {file}: {error.strerror}", err=True)
+            code = 2
+            continue
+        for reading in read_answer(text):
+            record = reading.as_json()
+            if as_json:
+                click.echo(json.dumps(record, ensure_ascii=False))
+            else:
+                counters = " ".join(f"{k}={'-' if v is None else v}" for k, v in reading.counters.values().items())
+                click.echo(f"{record['tweet_id'] or '(no id)'} {record['status']} {counters}")
+                for warning in reading.warnings:
+                    click.echo(f"  {warning}")
+    return code
+
+
+@extract.command()
+@click.option("--job", default="scheduled", show_default=True, help="The job whose posts to list.")
+@click.option("-t", "--target", help="Target of profiles.yml (default: $DBT_TARGET, embedded).")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, one object a post.")
+def due(job: str, target: str | None, as_json: bool) -> int:
+    """List the posts that a job would collect now, and why."""
+    from extract.due import JOBS
+    from extract.due import due as find_due
+    from extract.history import candidates
+    from extract.pipeline import make_pipeline
+    from orchestrate.targets import choose
+    from orchestrate.warehouse import main_project
+
+    if job not in JOBS:
+        raise Trouble(f"no job {job!r}: one of {', '.join(JOBS)}")
+    where = choose(main_project(), target)
+    found = find_due(job, candidates(make_pipeline(where.destination(), where.pipelines_dir())), datetime.now(UTC))
+    for item in found:
+        last = max((at for _, at in item.candidate.taken), default=None)
+        read_at = last.isoformat() if last else None
+        post = {"tweet_id": item.candidate.tweet_id, "posted_at": item.candidate.posted_at.isoformat()}
+        record = {**post, "phase": item.phase, "reason": item.reason, "last_reading": read_at}
+        click.echo(json.dumps(record) if as_json else "  ".join(str(value or "-") for value in record.values()))
+    if not found and not as_json:
+        click.echo(f"nothing is due for {job}", err=True)
+    return 0
+
+
+@extract.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--now", metavar="ISO", help="Freeze the site's clock here (default: real time).")
+@click.option("--speed", type=click.FloatRange(min=0), help="Run the clock this many times as fast.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed is another account.")
+@click.option("--days", type=click.IntRange(1), default=40, show_default=True, help="How far back the posts go.")
+@click.option("--generation", type=click.Choice(["a", "b", "c", "ld"]), default="a", show_default=True)
+def site(port: int, now: str | None, speed: float | None, seed: int, days: int, generation: str) -> int:
+    """Serve the local site, with made-up posts, on this machine only, until interrupted."""
+    from extract.site.account import HANDLE, Account
+    from extract.site.server import Clock, Site
+
+    try:
+        instant = datetime.fromisoformat(now) if now else None
+    except ValueError:
+        raise Trouble(f"--now {now} is no ISO time, as 2026-11-24T12:00:00+00:00") from None
+    if instant is not None and instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    try:
+        served = Site(Account(seed, days), Clock(instant, speed), port, generation)
+    except OSError as error:
+        raise Trouble(f"port {port} cannot be opened ({error.strerror}): take another with --port, or 0") from error
+    with served:
+        click.echo(f"{served.url}/{HANDLE}   (Ctrl-C stops)")
+        _wait_for_signal()
+    return 0
+
+
+def _wait_for_signal() -> None:
+    stopped = threading.Event()
+    handler: Callable[..., None] = lambda *_: stopped.set()  # noqa: E731
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    stopped.wait()

@@ -292,10 +292,11 @@ def _copy_binaries(server: Server) -> None:
 
 def _run(server: Server, program: str, *arguments: str | Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    # pg_ctl's server would inherit our pipes and keep them open for ever: a file cannot block us
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the last reader
     done = subprocess.run(
         [server.binaries / program, *arguments],
-        # pg_ctl's server would inherit our pipes and keep them open for ever: a file cannot block us
-        stdout=(output := tempfile.TemporaryFile("w+")),
+        stdout=output,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         user=server.user,

@@ -312,9 +312,8 @@ def history(project_dir: Path, output: str) -> int:
         click.echo(json.dumps([{name: r.as_dict()[name] for name in names} for r in reports], indent=2))
         return 0
     for report in reports:
-        click.echo(
-            f"{report.run_id}  {report.command:<7} {report.target:<10} {report.verdict.value:<10} {kinds(report.totals)}"
-        )
+        run = f"{report.run_id}  {report.command:<7} {report.target:<10}"
+        click.echo(f"{run} {report.verdict.value:<10} {kinds(report.totals)}")
     return 0
 
 

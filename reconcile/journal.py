@@ -1,4 +1,4 @@
-"""The journal: who repaired what, when, and every row before and after, in the database itself and in its transaction."""
+"""The journal: who repaired what, when, every row before and after; in the database, in the repair's transaction."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ class Project:
 def load(options: Options, before_connect: BeforeConnect = lambda target, root: None) -> Project:
     """The selected incremental models with their definitions, and the connection of the target.
 
-    ``before_connect`` is told the target and the project's folder before anything connects. Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
+    ``before_connect`` is told the target and the project's folder before anything connects. Raises
+    ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """
     root = _root(options.project_dir)
     with _inside(root), _nothing_on_stdout():

@@ -173,9 +173,8 @@ def apply_plan(project: Project, plan: Plan, guards: Guards, told: Callable[[str
                 done = _apply_table(engine, definitions[table.unique_id], table, run_id, plan.plan_id)
         finally:
             engine.close()
-        told(
-            f"{table.name}: {done.inserted} inserted, {done.updated} updated, {done.deleted} deleted, {done.stale} stale"
-        )
+        written = f"{done.inserted} inserted, {done.updated} updated, {done.deleted} deleted"
+        told(f"{table.name}: {written}, {done.stale} stale")
         total = replace(
             total,
             inserted=total.inserted + done.inserted,

@@ -28,7 +28,7 @@ class Asked:
 
 
 def repair_run(options: Options, asked: Asked, progress: Progress) -> Report:
-    """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: then nothing was written."""
+    """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
     started_at = now()
     project = open_project(options)
     guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)

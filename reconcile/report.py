@@ -80,6 +80,11 @@ class Sample:
     columns: dict[str, Cell]
     cause: str | None = None
 
+    @property
+    def stands_in_table(self) -> bool:
+        """For a one-sided row: whether it is the table that has it (else the definition has)."""
+        return any(cell.actual is not None for cell in self.columns.values()) or self.kind == "extra"
+
 
 @dataclass(frozen=True)
 class Scope:

@@ -135,7 +135,8 @@ def missing_duplicates_sql(comparison: Comparison) -> str:
     keys = ", ".join(_names("e.k", comparison.key))
     return (
         f"with {_sides(comparison)}\nselect count(*) from (\n  select 1 from e left join a on {_on(comparison)}\n"
-        f"  where a.present is null and not {_null_key('e', comparison)} group by {keys} having count(*) > 1\n) as twice"
+        f"  where a.present is null and not {_null_key('e', comparison)} \n"
+        f"  group by {keys} having count(*) > 1\n) as twice"
     )
 
 

@@ -144,9 +144,10 @@ class RowWriter:
         row_id = self._engine.row_id
         return (
             f"delete from {self._relation} where {row_id} in (\n"
-            f"  select id from (\n"
-            f"    select t.{row_id} as id, p.copies, row_number() over (partition by p.position order by t.{row_id}) as nth\n"
-            f"    from {self._relation} as t join {_PLAN} as p on p.action = 'delete' and p.copies > 0 and {self._same_row()}\n"
+            f"  select id from (\n    select t.{row_id} as id, p.copies,\n"
+            f"      row_number() over (partition by p.position order by t.{row_id}) as nth\n"
+            f"    from {self._relation} as t\n"
+            f"    join {_PLAN} as p on p.action = 'delete' and p.copies > 0 and {self._same_row()}\n"
             f"  ) as numbered where nth <= copies\n)"
         )
 

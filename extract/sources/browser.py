@@ -1,4 +1,4 @@
-"""The reader with a browser: Playwright opens the profile and the posts, and takes the answers the page itself asks for.
+"""The reader with a browser: Playwright opens the profile and the posts, and takes the answers that the page asks for.
 
 Order of strategies: the profile's timeline (20 posts an answer), then a page a post: the answer by its operation's
 NAME (ids rotate every few weeks), else JSON-LD, else labels by test id. Images, fonts and media are blocked through
@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,19 +65,19 @@ class BrowserSource:
         self._pace = Pace(base_url)
 
     def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
-        # dlt's resources are synchronous; the runner is driven step by step, so that each batch is handed on as it comes
+        # dlt's resources are synchronous; the runner is driven step by step, each reading is handed on as it comes
         with asyncio.Runner() as runner:
             stream = self._collect(dict.fromkeys(wanted))
             try:
                 while True:
                     try:
-                        yield runner.run(anext(stream))
+                        yield runner.run(_next(stream))
                     except StopAsyncIteration:
                         return
             finally:
                 runner.run(stream.aclose())
 
-    async def _collect(self, left: dict[str, None]) -> AsyncIterator[Attempt | Profile]:
+    async def _collect(self, left: dict[str, None]) -> AsyncGenerator[Attempt | Profile, None]:
         async with async_playwright() as playwright:
             environment: dict[str, str | float | bool] = {**os.environ, **self._chromium.environment}
             browser = await playwright.chromium.launch(executable_path=self._chromium.executable, env=environment)
@@ -217,6 +217,10 @@ class BrowserSource:
         elif all(count is None or count.source == "text" for count in vars(counters).values()):
             status = Status.FLOOR_ONLY
         return Reading(status, tweet_id=tweet_id, counters=counters, warnings=warnings, selector="labels")
+
+
+async def _next(stream: AsyncGenerator[Attempt | Profile, None]) -> Attempt | Profile:
+    return await anext(stream)
 
 
 def _operation(url: str) -> str | None:

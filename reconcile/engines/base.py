@@ -24,7 +24,7 @@ class Column:
 
 
 class Engine(Protocol):
-    """One connection to one database. Identifiers are quoted by us, values always travel as parameters ($1, $2, ...)."""
+    """One connection to one database. Identifiers are quoted by us, values travel as parameters ($1, $2, ...)."""
 
     kind: str
     row_id: str  # the hidden column that names one stored row

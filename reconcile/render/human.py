@@ -73,8 +73,8 @@ def _drifted(table: TableReport) -> RenderableType:
         expected, actual = change.expected or "no such column", change.actual or "no such column"
         parts.append(Text(f"  schema   {change.column}: expected {expected}, is {actual}"))
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("kind", "key", "column", "expected", "actual"):
-        grid.add_column(name, overflow="fold", no_wrap=name == "kind")
+    for name in ("kind", ", ".join(table.key) or "key", "column", "expected", "actual"):
+        grid.add_column(name, overflow="fold", no_wrap=len(grid.columns) < 2)
     for sample in table.samples[:_SAMPLES_SHOWN]:
         for cells in _cells(sample):
             grid.add_row(*cells)
@@ -90,15 +90,16 @@ def _drifted(table: TableReport) -> RenderableType:
 
 def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
     if sample.kind != "changed":
-        only_expected = all(cell.actual is None for cell in sample.columns.values())
-        expected, actual = (preview(sample), "no row") if only_expected else ("no row", preview(sample))
-        if sample.kind == "duplicate" and not only_expected:
-            expected = "once"
-        return [(sample.kind, key_of(sample), Text("(the row)", style="dim"), expected, actual)]
+        in_table = sample.stands_in_table
+        none = "once" if sample.kind == "duplicate" and in_table else "no row"
+        expected, actual = (none, preview(sample)) if in_table else (preview(sample), none)
+        return [(sample.kind, key_of(sample, named=False), Text("(the row)", style="dim"), expected, actual)]
     rows: list[tuple[str | Text, ...]] = []
     for index, (name, cell) in enumerate(sample.columns.items()):
-        expected, actual = marked(shown(cell.expected), shown(cell.actual))
-        rows.append((sample.kind if index == 0 else "", key_of(sample) if index == 0 else "", name, expected, actual))
+        left, right = marked(shown(cell.expected), shown(cell.actual))
+        first = index == 0
+        key = key_of(sample, named=False) if first else ""
+        rows.append((sample.kind if first else "", key, name, left, right))
     return rows
 
 

@@ -42,9 +42,8 @@ def render_markdown(report: Report) -> str:
             lines.append(f"| schema | | {_cell(change.column)} | {_cell(change.expected)} | {_cell(change.actual)} |")
         for sample in table.samples[:_SAMPLES_SHOWN]:
             for name, cell in sample.columns.items():
-                lines.append(
-                    f"| {sample.kind} | {_cell(key_of(sample))} | {_cell(name)} | {_cell(cell.expected)} | {_cell(cell.actual)} |"
-                )
+                values = f"{_cell(cell.expected)} | {_cell(cell.actual)}"
+                lines.append(f"| {sample.kind} | {_cell(key_of(sample))} | {_cell(name)} | {values} |")
         hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
         if hidden > 0:
             lines += ["", f"… and {hidden:,} more rows."]

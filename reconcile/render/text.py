@@ -18,7 +18,7 @@ def shown(value: str | None, longest: int = LONGEST) -> str:
     return safe if len(value) <= longest else f"{safe}… ({len(value):,} characters)"
 
 
-def preview(sample: Sample, columns: int = 4, longest: int = 20) -> str:
+def preview(sample: Sample, columns: int = 2, longest: int = 16) -> str:
     """A one-sided row in short: its first columns that hold something."""
     values = ((name, cell.actual if cell.expected is None else cell.expected) for name, cell in sample.columns.items())
     filled = [(name, value) for name, value in values if value is not None]
@@ -39,7 +39,10 @@ def kinds(drift: Drift) -> str:
     return ", ".join(said) or "-"
 
 
-def key_of(sample: Sample) -> str:
+def key_of(sample: Sample, named: bool = True) -> str:
+    """The key's values, with their names unless ``named`` is False (a table's heading can carry them)."""
+    if not named and sample.key:
+        return ", ".join(shown(value, 60) for value in sample.key.values())
     return ", ".join(f"{name}={shown(value, 60)}" for name, value in sample.key.items()) or "(no key)"
 
 

@@ -1,0 +1,59 @@
+"""dbt in this process: its import is most of what a dbt command costs. One invocation at a time, as dbt asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrate.errors import Trouble
+from orchestrate.targets import Target
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Built:
+    """How many nodes of a dbt invocation ended how."""
+
+    passed: int
+    warned: int
+
+    def line(self) -> str:
+        return f"{self.passed} passed" + (f", {self.warned} warned" if self.warned else "")
+
+
+def run_dbt(target: Target, *command: str) -> Built:
+    """Run a dbt command for a target. Raises Trouble with the first failure's words where anything failed."""
+    from dbt.cli.main import dbtRunner
+
+    arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
+    with _ONE_AT_A_TIME, environment(target.environment()):
+        outcome = dbtRunner().invoke([*arguments, "--target", target.name, "--quiet", "--log-level", "none"])
+    if outcome.exception is not None:
+        raise Trouble(f"dbt {command[0]} failed: {' '.join(str(outcome.exception).split())[:500]}")
+    results = list(getattr(outcome.result, "results", []) or [])
+    failed = [result for result in results if str(result.status) in ("error", "fail", "runtime error")]
+    if failed:
+        message = " ".join(str(failed[0].message).split())[:500]
+        log = target.project / "logs" / "dbt.log"
+        raise Trouble(f"dbt {command[0]}: {len(failed)} failed, first {failed[0].node.name}: {message} (see {log})")
+    warned = sum(str(result.status) == "warn" for result in results)
+    return Built(len(results) - warned, warned)
+
+
+@contextlib.contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables for a while: dbt and reconcile read profiles.yml, which reads them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

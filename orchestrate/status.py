@@ -1,0 +1,54 @@
+"""What `levelset status` shows: the server, the last load, the last verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+
+from orchestrate import warehouse
+from orchestrate.targets import Target
+from reconcile import history
+from reconcile.errors import ReconcileError
+
+
+@dataclass(frozen=True)
+class Status:
+    """``database`` is a URL without a password; times are UTC; None where there is nothing to tell."""
+
+    up: bool
+    database: str
+    data: str
+    export: str | None
+    snapshots: int | None
+    last_load: str | None
+    last_verdict: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_status() -> Status:
+    """Look, and change nothing. Raises Trouble outside a project."""
+    project = warehouse.main_project()
+    server = warehouse.locate(project)
+    up = warehouse.is_running(server)
+    snapshots, last_load = _loaded(server) if up else (None, None)
+    try:
+        report = history.read(project)
+        last_verdict = f"{report.verdict.value} ({report.target}, {report.finished_at})"
+    except ReconcileError:
+        last_verdict = None
+    url = Target("embedded", project).url
+    return Status(up, url, str(server.data), server.export_line, snapshots, last_load, last_verdict)
+
+
+def _loaded(server: warehouse.Server) -> tuple[int | None, str | None]:
+    with psycopg.connect(server.conninfo) as connection:
+        row = connection.execute("select to_regclass('staging.real_tweet_metrics')").fetchone()
+        if row is None or row[0] is None:
+            return None, None
+        found = connection.execute("select count(*), max(collected_at) from staging.real_tweet_metrics").fetchone()
+        assert found is not None
+        return found[0], found[1].isoformat() if found[1] else None
