@@ -55,6 +55,15 @@ _ERRORS = {
 }
 
 
+# what a part of another type than ever seen leads to, wherever it stands
+UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
+
+
+def unexpected(error: Exception, source: str) -> Reading:
+    """The reading of an answer whose parts are not of the types they always were."""
+    return Reading(Status.LAYOUT_CHANGED, detail=f"unexpected structure: {error}"[:200], selector=source)
+
+
 def read_error(errors: list[Mapping[str, Any]]) -> Reading:
     """The status that a body of errors without data stands for."""
     first = errors[0] if errors else {}
@@ -69,13 +78,18 @@ def read_error(errors: list[Mapping[str, Any]]) -> Reading:
 
 
 def read_graphql(data: Mapping[str, Any], source: str = "graphql") -> list[Reading]:
-    """Every post that a GraphQL answer's ``data`` shows, in its order; unknown roots give one ``layout_changed``."""
+    """Every post that a GraphQL answer's ``data`` shows, in its order; unknown shapes give ``layout_changed``."""
+    try:
+        return _read_roots(data, source)
+    except UNEXPECTED as error:
+        return [unexpected(error, source)]
+
+
+def _read_roots(data: Mapping[str, Any], source: str) -> list[Reading]:
     if "tweetResult" in data:
         return [read_result((data["tweetResult"] or {}).get("result"), source)]
     if isinstance(data.get("tweetResults"), list):
         return [read_result((item or {}).get("result"), source) for item in data["tweetResults"]]
-    if "tweet_results" in data:
-        return [read_result((data["tweet_results"] or {}).get("result"), source)]
     instructions = _instructions(data)
     if instructions is None:
         roots = ", ".join(sorted(data)) or "none"
@@ -94,12 +108,15 @@ def focal_reading(data: Mapping[str, Any], tweet_id: str, source: str = "graphql
 
 
 def read_cursor(data: Mapping[str, Any]) -> str | None:
-    """The bottom cursor of a timeline; None where the timeline ends."""
-    for instruction in _instructions(data) or []:
-        for entry in instruction.get("entries") or []:
-            content = entry.get("content") or {}
-            if content.get("cursorType") == "Bottom":
-                return content.get("value") or None
+    """The bottom cursor of a timeline; None where the timeline ends, or is of no known shape."""
+    try:
+        for instruction in _instructions(data) or []:
+            for entry in instruction.get("entries") or []:
+                content = entry.get("content") or {}
+                if content.get("cursorType") == "Bottom":
+                    return content.get("value") or None
+    except UNEXPECTED:
+        return None
     return None
 
 
@@ -134,7 +151,14 @@ def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping
 
 
 def read_result(result: Mapping[str, Any] | None, source: str = "graphql") -> Reading:
-    """One ``result`` object: a post, a wrapped post, or the sign that stands where a post was."""
+    """One ``result`` object: a post, a wrapped post, or the sign that stands where a post was. Never raises."""
+    try:
+        return _read_result(result, source)
+    except UNEXPECTED as error:
+        return unexpected(error, source)
+
+
+def _read_result(result: Mapping[str, Any] | None, source: str) -> Reading:
     if not result:
         return Reading(Status.DELETED, detail="empty result", selector=source)
     kind = result.get("__typename")

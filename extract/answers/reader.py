@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from extract.answers.graphql import read_error, read_graphql
+from extract.answers.graphql import UNEXPECTED, read_error, read_graphql, unexpected
 from extract.answers.networks import read_api_v2, read_bluesky, read_embed, read_json_ld, read_mastodon
 from extract.record import Reading, Status
 
@@ -42,7 +42,9 @@ def read_page(html: str) -> list[Reading]:
         except ValueError:
             continue
         nodes = node.get("@graph", [node]) if isinstance(node, Mapping) else node
-        readings += [read_json_ld(item) for item in nodes if _is_posting(item)]
+        for item in nodes if isinstance(nodes, list) else []:
+            if _is_posting(item):
+                readings += read_body(item)
     if readings:
         return readings
     if any(word in html for word in _LOGIN_WALL):
@@ -56,6 +58,13 @@ def _is_posting(node: object) -> bool:
 
 def read_body(body: Any) -> list[Reading]:
     """The posts of a parsed JSON answer. A 200 with ``errors`` beside ``data`` is normal: the data are kept."""
+    try:
+        return _read_shape(body)
+    except UNEXPECTED as error:
+        return [unexpected(error, "answer")]
+
+
+def _read_shape(body: Any) -> list[Reading]:
     if isinstance(body, list):
         return [reading for item in body for reading in read_body(item)]
     if not isinstance(body, Mapping):

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import stamina
 
-from extract.answers.graphql import focal_reading, read_cursor, read_error, read_graphql
+from extract.answers.graphql import UNEXPECTED, focal_reading, read_cursor, read_error, read_graphql
 from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
 from extract.record import READ, WALLS, Reading, Status
@@ -37,17 +37,17 @@ def refusal(code: int, body: Any, headers: Any) -> Reading | None:
     if not isinstance(body, dict):
         return Reading(Status.BLOCKED if code < 400 else Status.NO_DATA, detail=f"HTTP {code}, no JSON")
     if body.get("data") in (None, {}) and body.get("errors"):
-        return read_error(body["errors"])
+        return read_error(list(body["errors"]))
     return None if isinstance(body.get("data"), dict) else Reading(Status.LAYOUT_CHANGED, detail=f"HTTP {code}")
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:
     """The followers of a UserByScreenName answer; None where it shows no user."""
-    user = ((body.get("data") or {}).get("user") or {}).get("result") or {}
-    legacy = user.get("legacy") or {}
-    if not legacy:
+    try:
+        legacy = body["data"]["user"]["result"]["legacy"]
+        counts = [legacy.get(key) for key in ("followers_count", "friends_count", "statuses_count")]
+    except UNEXPECTED:
         return None
-    counts = [legacy.get(key) for key in ("followers_count", "friends_count", "statuses_count")]
     followers, following, tweets = (c if isinstance(c, int) and not isinstance(c, bool) else None for c in counts)
     return Profile(account, now(), followers, following, tweets)
 

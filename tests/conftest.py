@@ -1,0 +1,124 @@
+"""Real parts for every test: one embedded Postgres for the run, a database of its own for each test, a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import psycopg
+import pytest
+
+from extract.chromium import Chromium, find_chromium
+from orchestrate import warehouse
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINES = ("postgres", "duckdb")
+
+# what a developer's shell may hold must not reach the tests
+for _name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "DBT_TARGET", "DLT_DATA_DIR", "NO_COLOR"):
+    os.environ.pop(_name, None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=ENGINES, help="run engine tests on this engine only")
+
+
+def pytest_report_header() -> str:
+    return "databases: Postgres 18 from the wheel (embedded, socket only), DuckDB " + duckdb.__version__
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine_kind" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--engine")
+        metafunc.parametrize("engine_kind", [chosen] if chosen else list(ENGINES))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Server]:
+    """The run's Postgres, in a folder of its own; stopped at the end."""
+    project = tmp_path_factory.mktemp("pg")
+    started = warehouse.start(project)
+    yield started
+    warehouse.stop(project)
+    shutil.rmtree(started.home, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Database:
+    """An empty Postgres database for one test."""
+
+    name: str
+    host: str
+
+    @property
+    def conninfo(self) -> str:
+        return psycopg.conninfo.make_conninfo(host=self.host, port=5432, user="postgres", dbname=self.name)
+
+    def run(self, *statements: str) -> None:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.conninfo) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def database(server: warehouse.Server) -> Iterator[Database]:
+    name = f"test_{uuid.uuid4().hex[:10]}"
+    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield Database(name, str(server.socket))
+    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Chromium:
+    found = find_chromium()
+    assert found is not None, "no Chromium could be found or fetched: set LEVELSET_CHROMIUM"
+    return found
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files that a fresh clone would have, in a folder of its own."""
+    target = tmp_path / "clone"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if not name.startswith("tests/") and (ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    return target
+
+
+def command(
+    *arguments: str | Path, cwd: Path, timeout: float = 180, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a console script of ours (or dbt, dlt) as a user would, from its folder, with no terminal."""
+    program = Path(sys.executable).parent / str(arguments[0])
+    environment = {**os.environ, "PWD": str(cwd), **variables}
+    return subprocess.run(
+        [program, *map(str, arguments[1:])],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
