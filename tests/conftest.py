@@ -1,4 +1,4 @@
-"""Real parts for every test: one embedded Postgres for the run, a database of its own for each test, a real Chromium."""
+"""Real parts for every test: one embedded Postgres a run, a database of its own for each test, a real Chromium."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from extract.sources.http import TRIES, read_profile, refusal
 PAGES = 4  # at once: the knee on two cores (97 ms/post at 2 pages, 102 at 4, 124 at 8)
 _POST_SECONDS = 20.0
 _ANSWER_SECONDS = 8.0
+_PROFILE_SECONDS = 1.0  # once the posts are read, the followers are not waited for any longer
 _BLOCKED = ["*.png", "*.jpg", "*.jpeg", "*.webp", "*.gif", "*.mp4", "*.m3u8", "*.woff", "*.woff2"]
 _POST_OPERATIONS = ("TweetResultByRestId", "TweetDetail")
 _OPERATION = re.compile(r"/graphql/[^/]+/(\w+)")
@@ -120,15 +121,19 @@ class BrowserSource:
             started = time.monotonic()
             await page.goto(f"{self._base}/{self._account}", wait_until="domcontentloaded", timeout=_POST_SECONDS * 1e3)
             await self._note_wall(page)
-            last = self.wall is not None
-            while left and not last:
-                operation, response = await asyncio.wait_for(answers.get(), _ANSWER_SECONDS)
+            if self.wall is not None:
+                return
+            ended = profiled = False
+            while (left and not ended) or not profiled:
+                patience = _ANSWER_SECONDS if left and not ended else _PROFILE_SECONDS
+                operation, response = await asyncio.wait_for(answers.get(), patience)
                 body = await _json(response)
                 refused = refusal(response.status, body, response.headers)
                 if refused is not None:
                     self.wall = refused if refused.status in WALLS else None
                     return
                 if operation == "UserByScreenName":
+                    profiled = True
                     profile = read_profile(body, self._account, self._now)
                     if profile is not None:
                         yield profile
@@ -138,7 +143,7 @@ class BrowserSource:
                     if reading.tweet_id in left and reading.status in READ:
                         del left[reading.tweet_id]
                         yield Attempt(reading.tweet_id, reading, self._now(), 1, took)
-                last = read_cursor(body["data"]) is None
+                ended = read_cursor(body["data"]) is None
                 started = time.monotonic()
                 await page.evaluate("scrollTo(0, document.body.scrollHeight)")
         except (TimeoutError, PlaywrightTimeout):

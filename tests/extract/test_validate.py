@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def _pairs() -> list[tuple[str, datetime, dict[str, int | None], datetime, dict[
         rows.sort(key=lambda row: row["observed_at"])
         times = list(dict.fromkeys(row["observed_at"] for row in rows))
         last = {time: next(row for row in rows if row["observed_at"] == time) for time in times}
-        for before, after in zip(times, times[1:], strict=False):
+        for before, after in pairwise(times):
             pairs.append((tweet_id, at(last[before]), values(last[before]), at(last[after]), values(last[after])))
     return pairs
 
