@@ -1,0 +1,64 @@
+"""Two tables in one engine, and how to compare them: what most tests of reconcile start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from reconcile.compare import Judged, judge, prepare
+from reconcile.engines.base import Engine
+from reconcile.engines.duckdb import DuckDBEngine
+from reconcile.engines.postgres import PostgresEngine
+from tests.conftest import Database
+
+
+@dataclass
+class Tables:
+    """An engine with an empty database. ``expected`` and ``actual`` are tables to be made by the test."""
+
+    engine: Engine
+    kind: str
+
+    def run(self, *statements: str) -> None:
+        for statement in statements:
+            self.engine.execute(statement)
+
+    def make(self, columns: str, expected: list[tuple[Any, ...]], actual: list[tuple[Any, ...]]) -> None:
+        """Both tables with the same columns; values are SQL literals."""
+        for name, rows in (("expected", expected), ("actual", actual)):
+            self.run(f"drop table if exists {name}", f"create table {name} ({columns})")
+            if rows:
+                values = ", ".join("(" + ", ".join(map(str, row)) + ")" for row in rows)
+                self.run(f"insert into {name} values {values}")
+
+    def judge(self, *key: str, samples: int = 100, **more: Any) -> Judged:
+        expected_columns = self.engine.table_columns("expected")
+        actual_columns = self.engine.table_columns("actual")
+        assert expected_columns is not None
+        assert actual_columns is not None
+        with self.engine.snapshot():
+            prepared = prepare(
+                self.engine,
+                expected_sql="select * from expected",
+                expected_columns=expected_columns,
+                actual_sql="select * from actual",
+                actual_columns=actual_columns,
+                key=key,
+                **more,
+            )
+            return judge(self.engine, prepared, samples)
+
+
+@pytest.fixture
+def tables(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[Tables]:
+    engine: Engine
+    if engine_kind == "duckdb":
+        engine = DuckDBEngine(":memory:")
+    else:
+        database: Database = request.getfixturevalue("database")
+        engine = PostgresEngine(database.conninfo)
+    yield Tables(engine, engine_kind)
+    engine.close()
