@@ -140,4 +140,5 @@ def prepare_definition(engine: Engine, definition: Definition, carry: bool = Fal
         ignore=definition.settings.ignore,
         tolerance=dict(definition.settings.tolerance),
         carry=carry,
+        as_of_sql=stored_sql(definition.as_of_sql, dict(definition.contract)) if definition.as_of_sql else None,
     )

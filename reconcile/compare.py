@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 from reconcile.definition import cast_to_contract, quote
@@ -58,6 +58,7 @@ def prepare(
     only: frozenset[str] | None = None,
     tolerance: dict[str, float] | None = None,
     carry: bool = False,
+    as_of_sql: str | None = None,
 ) -> Prepared:
     """Line two sides up by column name. Columns on one side, or of types that do not match, are named and not compared.
 
@@ -93,7 +94,7 @@ def prepare(
         elif name not in key_columns:
             expressions = engine.comparable(quote(name), left[name]), engine.comparable(quote(name), right[name])
             columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
-    comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns))
+    comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns), as_of_sql if parts else None)
     return Prepared(comparison, tuple(actual_columns), tuple(changes))
 
 
@@ -115,13 +116,16 @@ def _same_type(left: Column, right: Column) -> bool:
 
 def judge(engine: Engine, prepared: Prepared, sample_limit: int = SAMPLE_LIMIT) -> Judged:
     """Compare. To be called inside ``engine.snapshot()``: every statement of it must see one state."""
-    comparison = prepared.comparison
+    comparison = replace(prepared.comparison, as_of=None)  # what the last build saw matters only where rows differ
     if not comparison.key:
         return _judge_bag(engine, prepared, sample_limit)
     counts, per_column = _counts(engine, comparison)
     repeated = counts.duplicate_keys > 0 or counts.pairs_actual > counts.rows_actual
     if not repeated and counts.missing > 1:
         repeated = engine.one(missing_duplicates_sql(comparison))[0] > 0
+    if prepared.comparison.as_of is not None and not repeated and (counts.missing or counts.extra or counts.changed):
+        comparison = prepared.comparison
+        counts, per_column = _counts(engine, comparison)
     duplicate = 0
     samples: list[Sample] = []
     if repeated:
@@ -137,8 +141,8 @@ def judge(engine: Engine, prepared: Prepared, sample_limit: int = SAMPLE_LIMIT) 
         surplus_e, surplus_a, _, _ = engine.one(surplus_counts_sql(comparison, Rows.NULL_KEYS))
         null_key = int(max(surplus_e, surplus_a))
         samples += islice(_surplus(engine, comparison, Rows.NULL_KEYS, "null_key", sample_limit), sample_limit)
-    drift = Drift(missing, extra, changed, duplicate, null_key, len(prepared.schema_changes))
-    if missing or extra or changed:
+    drift = Drift(missing, extra, changed, duplicate, null_key, len(prepared.schema_changes), counts.pending)
+    if missing or extra or changed or counts.pending:
         rows = engine.stream(differences_sql(comparison, engine.as_text, sample_limit, unique=not repeated))
         samples += [_sample(row, comparison) for row in rows]
     return Judged(
@@ -146,7 +150,7 @@ def judge(engine: Engine, prepared: Prepared, sample_limit: int = SAMPLE_LIMIT) 
         columns={name: count for name, count in per_column.items() if count},
         schema_changes=prepared.schema_changes,
         samples=tuple(samples[:sample_limit]),
-        truncated=drift.of_rows() > min(len(samples), sample_limit),
+        truncated=drift.of_rows() + drift.pending > min(len(samples), sample_limit),
         rows_expected=_rows_expected(engine, comparison, counts, repeated),
         rows_actual=counts.rows_actual,
     )
@@ -160,7 +164,7 @@ def _rows_expected(engine: Engine, comparison: Comparison, counts: Counts, repea
 
 def _counts(engine: Engine, comparison: Comparison) -> tuple[Counts, dict[str, int]]:
     row = engine.one(counts_sql(comparison))
-    return Counts(*row[:9]), {column.name: row[9 + i] for i, column in enumerate(comparison.columns)}
+    return Counts(*row[:10]), {column.name: row[10 + i] for i, column in enumerate(comparison.columns)}
 
 
 def _count_differences(engine: Engine, comparison: Comparison) -> tuple[int, int, int, dict[str, int]]:
@@ -182,9 +186,15 @@ def _sample(row: tuple[object, ...], comparison: Comparison) -> Sample:
     cells = {}
     for i, column in enumerate(comparison.columns):
         expected, actual, differs = row[1 + n + 3 * i : 4 + n + 3 * i]
-        if kind != "changed" or differs:
+        one_sided = kind in ("missing", "extra") or (kind == "pending" and _one_sided(row, comparison))
+        if one_sided or differs:
             cells[column.name] = Cell(_text(expected), _text(actual))
     return Sample(kind, key, cells)
+
+
+def _one_sided(row: tuple[object, ...], comparison: Comparison) -> bool:
+    cells = row[1 + len(comparison.key) :]
+    return all(cell is None for cell in cells[0::3]) or all(cell is None for cell in cells[1::3])
 
 
 def _text(value: object) -> str | None:

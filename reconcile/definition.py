@@ -61,17 +61,22 @@ class Definition:
     settings: Settings
     path: str
     unverifiable: str | None = None
+    as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
 
 
-def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True) -> str:
+def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: Mapping[str, str] | None = None) -> str:
     """The definition of ``model`` as one SELECT; ``nodes`` holds it and the models above it.
 
     With ``deep`` False upstream models stay the tables they are. Upstream tables under a contract are cast to it,
-    as their own build casts them.
+    as their own build casts them. ``sources`` narrows source relations: relation name -> a predicate on its rows.
     """
     order = _ancestors(model, nodes) if deep else []
     names = {node.relation_name: f'"__reconcile_{i}_{node.name[:40]}"' for i, node in enumerate(order)}
     parts = []
+    for i, (relation, predicate) in enumerate((sources or {}).items()):
+        narrowed = f'"__reconcile_source_{i}"'
+        parts.append(f"{narrowed} as not materialized (\nselect * from {relation} where {predicate}\n)")
+        names[relation] = narrowed
     for node in order:
         body = _replace_relations(_statement(node.sql), names)
         if node.contract and node.materialized in ("table", "incremental"):

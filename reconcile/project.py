@@ -13,9 +13,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from reconcile.builds import last_builds
 from reconcile.definition import Definition, Node, Settings, mentions, splice, why_volatile
 from reconcile.errors import ProjectError
 
@@ -120,8 +122,17 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
     wanted = _closure([unique_id for unique_id in chosen if unique_id in models], models)
     compiled = _compile(options, manifest, [models[unique_id] for unique_id in wanted], root)
     nodes = {unique_id: _node(compiled[unique_id], models) for unique_id in wanted if unique_id in compiled}
-    definitions = tuple(_definition(manifest.nodes[unique_id], nodes, options) for unique_id in sorted(chosen))
-    return Project(_connection(options, root), definitions, root)
+    connection = _connection(options, root)
+    loads = _Loads(
+        {
+            source.relation_name: source.loaded_at_field
+            for source in manifest.sources.values()
+            if source.loaded_at_field
+        },
+        last_builds(root, connection.target, _connection(replace(options, target=None), root).target),
+    )
+    definitions = tuple(_definition(manifest.nodes[unique_id], nodes, options, loads) for unique_id in sorted(chosen))
+    return Project(connection, definitions, root)
 
 
 def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
@@ -256,7 +267,23 @@ def _names(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _definition(node: Any, nodes: Mapping[str, Node], options: Options) -> Definition:
+@dataclass(frozen=True)
+class _Loads:
+    """Which source relations tell when a row was loaded (dbt's loaded_at_field), and when models were last built."""
+
+    loaded_at: Mapping[str, str]
+    built_at: Mapping[str, datetime]
+
+    def before_build(self, unique_id: str) -> dict[str, str] | None:
+        """A predicate a source: only what was loaded before the model's last build began. None where unknown."""
+        built_at = self.built_at.get(unique_id)
+        if built_at is None or not self.loaded_at:
+            return None
+        instant = f"timestamp with time zone '{built_at.isoformat()}'"
+        return {relation: f"({field}) <= {instant}" for relation, field in self.loaded_at.items()}
+
+
+def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads) -> Definition:
     settings = _settings(node)
     key = settings.key or _names(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
     found = Definition(
@@ -280,7 +307,9 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options) -> Defin
     volatile = why_volatile(sql)
     if volatile is not None:
         return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
-    return replace(found, sql=sql)
+    before_build = loads.before_build(node.unique_id) if options.upstream == "deep" else None
+    as_of = splice(own, nodes, sources=before_build) if before_build else None
+    return replace(found, sql=sql, as_of_sql=as_of)
 
 
 def _connection(options: Options, root: Path) -> Connection:

@@ -39,25 +39,32 @@ class ComparedColumn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two SELECTs to compare. ``key`` is empty for tables without one: then rows are compared as a multiset."""
+    """Two SELECTs to compare. ``key`` is empty for tables without one: then rows are compared as a multiset.
+
+    ``as_of`` is the expected side as the last build saw its sources: a row that equals it is pending, not drifted.
+    """
 
     expected: str
     actual: str
     key: tuple[KeyPart, ...]
     columns: tuple[ComparedColumn, ...]
+    as_of: str | None = None
 
 
 AsText = Callable[[str], str]
 
 
 def _sides(comparison: Comparison, extra: str = "") -> str:
-    """Both sides as CTEs e and a: k0.. the key, c0.. the columns as they are compared, v0.. as they are."""
+    """The sides as CTEs e, a (and b, as of the last build): k0.. the key, c0.. as compared, v0.. as they are."""
     keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
     values = [f"{quote(column.name)} as v{i}" for i, column in enumerate(comparison.columns)]
+    selects = {"e": comparison.expected, "a": comparison.actual}
+    if comparison.as_of is not None:
+        selects["b"] = comparison.as_of
     sides = []
-    for name, sql in (("e", comparison.expected), ("a", comparison.actual)):
+    for name, sql in selects.items():
         compared = [
-            f"{column.expected if name == 'e' else column.actual} as c{i}"
+            f"{column.actual if name == 'a' else column.expected} as c{i}"
             for i, column in enumerate(comparison.columns)
         ]
         columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
@@ -65,17 +72,38 @@ def _sides(comparison: Comparison, extra: str = "") -> str:
     return ",\n".join(sides)
 
 
-def _differs(index: int, column: ComparedColumn) -> str:
+def _differs(index: int, column: ComparedColumn, side: str = "e") -> str:
     if column.ignored:
         return "false"
-    differs = f"e.c{index} is distinct from a.c{index}"
+    differs = f"{side}.c{index} is distinct from a.c{index}"
     if column.tolerance is None:
         return differs
-    return f"({differs} and not coalesce(abs(e.c{index} - a.c{index}) <= {column.tolerance!r}, false))"
+    return f"({differs} and not coalesce(abs({side}.c{index} - a.c{index}) <= {column.tolerance!r}, false))"
 
 
-def _any_differs(comparison: Comparison) -> str:
-    return " or ".join(_differs(i, column) for i, column in enumerate(comparison.columns)) or "false"
+def _any_differs(comparison: Comparison, side: str = "e") -> str:
+    return " or ".join(_differs(i, column, side) for i, column in enumerate(comparison.columns)) or "false"
+
+
+def _joined(comparison: Comparison) -> str:
+    """The FROM clause: both sides joined on the key, with the side as of the last build where there is one."""
+    joined = f"from e full join a on {_on(comparison)}"
+    if comparison.as_of is None:
+        return joined
+    keys = " and ".join(f"b.k{i} = coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key)))
+    return f"{joined}\nleft join b on {keys}"
+
+
+def _pending(comparison: Comparison) -> str:
+    """The table's row (or its absence) is just what the last build had to leave."""
+    if comparison.as_of is None:
+        return "false"
+    same = f"a.present = 1 and b.present = 1 and not ({_any_differs(comparison, 'b')})"
+    return f"((a.present is null and b.present is null) or coalesce({same}, false))"
+
+
+def _different(comparison: Comparison) -> str:
+    return f"(a.present is null or e.present is null or {_any_differs(comparison)})"
 
 
 def _on(comparison: Comparison) -> str:
@@ -88,7 +116,7 @@ def _null_key(side: str, comparison: Comparison) -> str:
 
 @dataclass(frozen=True)
 class Counts:
-    """The first nine numbers of ``counts_sql``'s row. Missing, extra and changed leave keys with a NULL part out."""
+    """The first ten numbers of ``counts_sql``'s row. Missing, extra and changed leave keys with a NULL part out."""
 
     pairs_expected: int
     pairs_actual: int
@@ -97,6 +125,7 @@ class Counts:
     changed: int
     null_expected: int
     null_actual: int
+    pending: int
     rows_actual: int
     duplicate_keys: int
 
@@ -107,7 +136,8 @@ def counts_sql(comparison: Comparison) -> str:
     ``pairs_actual > rows_actual`` proves that a key stands twice on the expected side; duplicates of the actual side
     are counted by themselves. Where both are absent and every difference is 0, the table is level.
     """
-    both = "e.present = 1 and a.present = 1"
+    drifted = f"not {_pending(comparison)}"
+    both = f"e.present = 1 and a.present = 1 and {drifted}"
     null_e, null_a = _null_key("e", comparison), _null_key("a", comparison)
     per_column = [
         f"count(*) filter (where {both} and {_differs(i, column)})" for i, column in enumerate(comparison.columns)
@@ -116,18 +146,19 @@ def counts_sql(comparison: Comparison) -> str:
     selected = [
         "count(*) filter (where e.present = 1)",
         "count(*) filter (where a.present = 1)",
-        f"count(*) filter (where a.present is null and not {null_e})",
-        f"count(*) filter (where e.present is null and not {null_a})",
+        f"count(*) filter (where a.present is null and not {null_e} and {drifted})",
+        f"count(*) filter (where e.present is null and not {null_a} and {drifted})",
         f"count(*) filter (where {both} and ({_any_differs(comparison)}))",
         f"count(*) filter (where a.present is null and {null_e})",
         f"count(*) filter (where e.present is null and {null_a})",
+        f"count(*) filter (where {_pending(comparison)} and {_different(comparison)} and {null_e} is not true)",
         "(select count(*) from a)",
         f"(select count(*) from (select 1 from a where not {_null_key('a', comparison)} "
         f"group by {keys} having count(*) > 1) as twice)",
         *per_column,
     ]
     listed = ",\n  ".join(selected)
-    return f"with {_sides(comparison)}\nselect\n  {listed}\nfrom e full join a on {_on(comparison)}"
+    return f"with {_sides(comparison)}\nselect\n  {listed}\n{_joined(comparison)}"
 
 
 def missing_duplicates_sql(comparison: Comparison) -> str:
@@ -151,20 +182,24 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
         keys = ", ".join(part.expression for part in comparison.key)
         window = f",\n    count(*) over (partition by {keys}) as copies"
         once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
+    drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None else []
     keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
     cells = [
         cell
         for i, column in enumerate(comparison.columns)
         for cell in (as_text(f"e.v{i}"), as_text(f"a.v{i}"), _differs(i, column))
     ]
-    kind = "case when a.present is null then 'missing' when e.present is null then 'extra' else 'changed' end"
+    kind = (
+        f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
+        "when e.present is null then 'extra' else 'changed' end"
+    )
     return (
         f"with {_sides(comparison, window)}\n"
-        f"select {', '.join([kind, *map(as_text, keys_here), *cells])}\nfrom e full join a on {_on(comparison)}\n"
-        f"where (a.present is null or e.present is null or {_any_differs(comparison)})\n"
+        f"select {', '.join([kind, *map(as_text, keys_here), *cells])}\n{_joined(comparison)}\n"
+        f"where {_different(comparison)}\n"
         f"  and not (a.present is null and {_null_key('e', comparison)})\n"
         f"  and not (e.present is null and {_null_key('a', comparison)}){once}\n"
-        f"order by {', '.join(keys_here)}{_limited(limit)}"
+        f"order by {', '.join([*drifted_first, *keys_here])}{_limited(limit)}"
     )
 
 
