@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -76,7 +75,7 @@ def load(options: Options, before_connect: BeforeConnect = lambda target, root: 
     ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """
     root = _root(options.project_dir)
-    with _inside(root), _nothing_on_stdout():
+    with _nothing_on_stdout():
         return _load(options, root, before_connect)
 
 
@@ -85,16 +84,6 @@ def _root(folder: Path) -> Path:
     if not (root / "dbt_project.yml").is_file():
         raise ProjectError(f"no dbt_project.yml in {root}: run in a dbt project, or name one with --project-dir")
     return root
-
-
-@contextlib.contextmanager
-def _inside(root: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 @contextlib.contextmanager
@@ -313,11 +302,11 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
 
 
 def _connection(options: Options, root: Path) -> Connection:
-    from dbt.cli.option_types import YAML
+    import yaml
     from dbt.config.runtime import load_profile
 
-    variables = YAML().convert(options.vars, None, None) if options.vars else {}
     try:
+        variables = yaml.safe_load(options.vars) if options.vars else {}
         profile = load_profile(str(root), variables, options.profile, options.target, options.threads)
     except Exception as error:
         raise ProjectError(f"the dbt profile cannot be used: {_sentence(error)}") from error
