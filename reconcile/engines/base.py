@@ -72,6 +72,6 @@ class Engine(Protocol):
         """Lock the rows that a SELECT from a table ``t`` yields, in its order, until the transaction ends."""
 
     def repair_lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock of all repairs of this database. Raises Refused at once where another has it."""
+        """Hold the one lock of all repairs of this database. Raises Refused where another keeps it for seconds."""
 
     def close(self) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ from reconcile.engines.base import Column
 from reconcile.errors import ConnectionFailed, EvaluationFailed, Refused
 
 _BATCH = 2_000
+_REPAIR_LOCK_SECONDS = 3.0
 _REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
 # Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
 # and 30 days, boxes of one area, citext in any case. Their text decides.
@@ -176,8 +178,12 @@ class PostgresEngine:
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:
-        row = self._run("select pg_try_advisory_lock($1)", [_REPAIR_LOCK]).fetchone()
-        if row is None or not row[0]:
+        # a killed repair's session lives until its statement ends: give it that moment before calling it another one
+        deadline = time.monotonic() + _REPAIR_LOCK_SECONDS
+        while not self.one("select pg_try_advisory_lock($1)", [_REPAIR_LOCK])[0]:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             raise Refused("another reconcile repair or undo is at work in this database: try again when it is done")
         try:
             yield
