@@ -18,7 +18,7 @@ def render_github(report: Report) -> str:
         level = "warning" if table.verdict is Verdict.UNVERIFIED else "error"
         place = f"file={_property(table.path)},line=1," if table.path else ""
         if table.verdict is Verdict.DRIFT:
-            said = f"{table.name} is not what a full refresh would build: {kinds(table.drift)}"
+            said = f"{shown(table.name)} is not what a full refresh would build: {kinds(table.drift)}"
             if table.samples:
                 first = table.samples[0]
                 cells = ", ".join(
@@ -26,7 +26,7 @@ def render_github(report: Report) -> str:
                 )
                 said += f"; first: {first.kind} {key_of(first)} {cells[:300]}"
         else:
-            said = f"{table.name} is {table.verdict.value}: {table.error}"
+            said = f"{shown(table.name)} is {table.verdict.value}: {table.error}"
         lines.append(f"::{level} {place}title={_property(f'reconcile: {table.verdict.value}')}::{_data(said)}")
     if len(lines) > _MOST:
         more = len(lines) - _MOST + 1

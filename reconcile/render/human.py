@@ -18,13 +18,13 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_models(report))
     for table in report.tables:
         if table.error:
-            console.print(Text(f"{table.name}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
+            console.print(Text(f"{shown(table.name)}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
         if table.drift.any():
             console.print(_drifted(table))
     if report.repair is not None:
         console.print(_repaired(report.repair))
     if report.error:
-        console.print(Text(f"Error: {report.error}", style="bold red"))
+        console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
     totals = kinds(report.totals)
     ending = f": {totals}" if totals != "-" else ""
     console.print(Text(f"{report.verdict.value}{ending} (run {report.run_id})", style=_STYLE[report.verdict]))
@@ -54,7 +54,7 @@ def _models(report: Report) -> Table:
     grid.add_column("time", justify="right")
     for table in report.tables:
         grid.add_row(
-            Text(table.name),
+            Text(shown(table.name)),
             Text(table.verdict.value, style=_STYLE[table.verdict]),
             rows_of(table),
             kinds(table.drift),
@@ -65,15 +65,15 @@ def _models(report: Report) -> Table:
 
 
 def _drifted(table: TableReport) -> RenderableType:
-    heading = Text(f"\n{table.name}", style="bold")
+    heading = Text(f"\n{shown(table.name)}", style="bold")
     if table.columns:
-        heading.append("  by column: " + ", ".join(f"{name} {n:,}" for name, n in table.columns.items()), style="dim")
+        heading.append("  by column: " + ", ".join(f"{shown(name)} {n:,}" for name, n in table.columns.items()), style="dim")
     parts: list[RenderableType] = [heading]
     for change in table.schema_changes:
         expected, actual = change.expected or "no such column", change.actual or "no such column"
-        parts.append(Text(f"  schema   {change.column}: expected {expected}, is {actual}"))
+        parts.append(Text(f"  schema   {shown(change.column)}: expected {expected}, is {actual}"))
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("kind", ", ".join(table.key) or "key", "column", "expected", "actual"):
+    for name in ("kind", ", ".join(map(shown, table.key)) or "key", "column", "expected", "actual"):
         grid.add_column(name, overflow="fold", no_wrap=len(grid.columns) < 2)
     for sample in table.samples[:_SAMPLES_SHOWN]:
         for cells in _cells(sample):
@@ -99,7 +99,7 @@ def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
         left, right = marked(shown(cell.expected), shown(cell.actual))
         first = index == 0
         key = key_of(sample, named=False) if first else ""
-        rows.append((sample.kind if first else "", key, name, left, right))
+        rows.append((sample.kind if first else "", key, shown(name), left, right))
     return rows
 
 

@@ -22,7 +22,7 @@ def preview(sample: Sample, columns: int = 2, longest: int = 16) -> str:
     """A one-sided row in short: its first columns that hold something."""
     values = ((name, cell.actual if cell.expected is None else cell.expected) for name, cell in sample.columns.items())
     filled = [(name, value) for name, value in values if value is not None]
-    said = [f"{name}={shown(v[:longest])}{'…' if len(v) > longest else ''}" for name, v in filled[:columns]]
+    said = [f"{shown(name)}={shown(v[:longest])}{'…' if len(v) > longest else ''}" for name, v in filled[:columns]]
     return ", ".join(said) + (", …" if len(filled) > columns else "")
 
 
@@ -43,7 +43,7 @@ def key_of(sample: Sample, named: bool = True) -> str:
     """The key's values, with their names unless ``named`` is False (a table's heading can carry them)."""
     if not named and sample.key:
         return ", ".join(shown(value, 60) for value in sample.key.values())
-    return ", ".join(f"{name}={shown(value, 60)}" for name, value in sample.key.items()) or "(no key)"
+    return ", ".join(f"{shown(name)}={shown(value, 60)}" for name, value in sample.key.items()) or "(no key)"
 
 
 def rows_of(table: TableReport) -> str:
