@@ -67,7 +67,9 @@ def _models(report: Report) -> Table:
 def _drifted(table: TableReport) -> RenderableType:
     heading = Text(f"\n{shown(table.name)}", style="bold")
     if table.columns:
-        heading.append("  by column: " + ", ".join(f"{shown(name)} {n:,}" for name, n in table.columns.items()), style="dim")
+        heading.append(
+            "  by column: " + ", ".join(f"{shown(name)} {n:,}" for name, n in table.columns.items()), style="dim"
+        )
     parts: list[RenderableType] = [heading]
     for change in table.schema_changes:
         expected, actual = change.expected or "no such column", change.actual or "no such column"

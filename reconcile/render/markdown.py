@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from reconcile.render.text import key_of, kinds, rows_of, shown
-from reconcile.report import Report, Verdict
+from reconcile.report import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
 _SAMPLES_SHOWN = 20
+# what Markdown, HTML or GitHub would act on, as entities: a table cell knows no backslash for a pipe in code
+_ESCAPED = {ord(character): f"&#{ord(character)};" for character in "\\|`*[]<>@#&"}
 _LIMIT = 60_000  # GitHub takes 65,536 characters in a comment
 
 
@@ -42,7 +44,7 @@ def render_markdown(report: Report) -> str:
             lines.append(f"| schema | | {_cell(change.column)} | {_cell(change.expected)} | {_cell(change.actual)} |")
         for sample in table.samples[:_SAMPLES_SHOWN]:
             for name, cell in sample.columns.items():
-                values = f"{_cell(cell.expected)} | {_cell(cell.actual)}"
+                values = " | ".join(_sides(sample, cell))
                 lines.append(f"| {sample.kind} | {_cell(key_of(sample))} | {_cell(name)} | {values} |")
         hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
         if hidden > 0:
@@ -53,8 +55,11 @@ def render_markdown(report: Report) -> str:
     return text[:_LIMIT].rsplit("\n", 1)[0] + f"\n\n… cut at {_LIMIT:,} characters; the JSON report holds everything.\n"
 
 
+def _sides(sample: Sample, cell: Cell) -> tuple[str, str]:
+    if sample.kind == "changed":
+        return _cell(cell.expected), _cell(cell.actual)
+    return ("no row", _cell(cell.actual)) if sample.stands_in_table else (_cell(cell.expected), "no row")
+
+
 def _cell(value: str | None) -> str:
-    safe = shown(value, 100)
-    for character in "\\|`*_[]<>@#":
-        safe = safe.replace(character, f"&#{ord(character)};")
-    return safe
+    return shown(value, 100).translate(_ESCAPED)
