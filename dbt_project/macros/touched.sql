@@ -1,6 +1,7 @@
 {#
-  The tweets that anything loaded since the last build concerns: those with a new accepted snapshot, those of a new or
-  changed decision, and those that this table has but no decision claims any more.
+  The tweets that anything loaded since the last build concerns: those with a new accepted snapshot, those whose
+  decision is new or changed, and those that this table still holds for a decision that changed (it may have given
+  them up: staging no longer says so, the table does).
 #}
 {% macro touched_tweets() %}
     select tweet_id from {{ ref('stg_engagement__snapshots') }}
@@ -14,22 +15,43 @@
     union
 
     select tweet_id from {{ this }}
-    where
-        exists (select 1 from {{ ref('stg_engagement__decisions') }} where loaded_at >= {{ last_loaded_at() }})
-        and tweet_id not in (select tweet_id from {{ ref('int_posts') }})
+    where decision_id in (
+        select decision_id from {{ ref('stg_engagement__decisions') }}
+        where loaded_at >= {{ last_loaded_at() }}
+    )
 {% endmacro %}
 
 
-{# The same for decisions; new follower readings concern the posts within their windows (see follower_windows). #}
+{#
+  The same for decisions. A tweet that changes hands concerns both: who has it now and who had it. New follower
+  readings concern the posts within their windows (see follower_windows).
+#}
 {% macro touched_decisions() %}
-    select posts.decision_id from {{ ref('int_posts') }} as posts
-    inner join {{ ref('stg_engagement__snapshots') }} as snapshots on posts.tweet_id = snapshots.tweet_id
-    where posts.thread_position = 0 and snapshots.validation_passed and snapshots.loaded_at >= {{ last_loaded_at() }}
+    select decision_id from {{ ref('stg_engagement__decisions') }}
+    where loaded_at >= {{ last_loaded_at() }}
 
     union
 
-    select decision_id from {{ ref('stg_engagement__decisions') }}
-    where loaded_at >= {{ last_loaded_at() }}
+    select decision_id from {{ ref('int_posts') }}
+    where
+        thread_position = 0
+        and tweet_id in (
+            select tweet_id from {{ ref('stg_engagement__snapshots') }}
+            where validation_passed and loaded_at >= {{ last_loaded_at() }}
+
+            union all
+
+            select tweet_id from {{ this }}
+            where decision_id in (
+                select decision_id from {{ ref('stg_engagement__decisions') }}
+                where loaded_at >= {{ last_loaded_at() }}
+            )
+        )
+
+    union
+
+    select decision_id from {{ this }}
+    where tweet_id in (select tweet_id from {{ ref('int_posts') }} where loaded_at >= {{ last_loaded_at() }})
 
     union
 
@@ -39,11 +61,4 @@
             posts.posted_at > readings.read_at - interval '48 hours'
             and posts.posted_at < readings.read_at + interval '24 hours'
     where readings.loaded_at >= {{ last_loaded_at() }}
-
-    union
-
-    select decision_id from {{ this }}
-    where
-        exists (select 1 from {{ ref('stg_engagement__decisions') }} where loaded_at >= {{ last_loaded_at() }})
-        and decision_id not in (select decision_id from {{ ref('int_posts') }} where thread_position = 0)
 {% endmacro %}

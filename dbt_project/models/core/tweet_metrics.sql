@@ -28,6 +28,7 @@ final as (
     select
         posts.tweet_id,
         posts.root_tweet_id,
+        posts.decision_id,
         posts.thread_position,
         posts.content,
         posts.topic_cluster as topic,

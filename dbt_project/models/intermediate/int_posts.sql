@@ -23,7 +23,9 @@ tweets as (
         threads.decision_id,
         threads.tweet_id,
         decisions.tweet_id as root_tweet_id,
-        cast(threads.position as integer) as thread_position,
+        cast(
+            row_number() over (partition by threads.decision_id order by threads.position) as integer
+        ) as thread_position,
         threads.content
     from threads
     inner join decisions on threads.decision_id = decisions.decision_id
