@@ -164,6 +164,7 @@ def _load_content(pipeline: dlt.Pipeline, content: ContentRows, now: datetime, s
         incremental=dlt.sources.incremental("updated_at", on_cursor_value_missing="include")
     )
     _run(pipeline, loading)
+    _analyze(pipeline, screened)
     summary.content_rows = _row_counts(pipeline).get("content_metadata", 0)
     log.info("Content: %d new or changed decisions, %d refused", summary.content_rows, summary.content_refused)
 
@@ -211,8 +212,17 @@ def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> No
     _run(pipeline, raw_tables(rows))
     summary.loaded = {name: count for name, count in _row_counts(pipeline).items() if name in TABLES}
     expected = {name: len(found) for name, found in rows.items()}
+    _analyze(pipeline, rows)
     if summary.loaded != expected:
         raise ExtractError(f"read {expected} rows but loaded {summary.loaded}: the load is kept, look at its trace")
+
+
+def _analyze(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
+    """Give Postgres statistics of what was just loaded: builds right after a load are planned on them."""
+    with pipeline.sql_client() as client:
+        if client.capabilities.sqlglot_dialect == "postgres":
+            for table in tables:
+                client.execute_sql(f"analyze {DATASET}.{table}")
 
 
 def _row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:

@@ -156,9 +156,10 @@ def start(project: Path) -> Server:
                 _prepare(server)
                 _run(server, "pg_ctl", "--wait", "--silent", "-D", server.data, "-l", server.log, "start")
             _ensure_database(server)
-    except PermissionError as error:
+    except OSError as error:
         raise Trouble(
-            f"cannot write {error.filename or server.home}: run from a folder that you may write, or mend its rights"
+            f"cannot write {error.filename or server.home} ({error.strerror}): "
+            f"run from a folder that you may write, or mend what is in the way"
         ) from error
     return server
 
