@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def start(project: Path) -> Server:
         with _locked(server.project / ".levelset" / "start.lock"):
             if not is_running(server):
                 _prepare(server)
+                _forget_dead_postmaster(server)
                 _run(server, "pg_ctl", "--wait", "--silent", "-D", server.data, "-l", server.log, "start")
             _ensure_database(server)
     except OSError as error:
@@ -167,6 +169,7 @@ def start(project: Path) -> Server:
 def stop(project: Path) -> bool:
     """Stop the project's server (open sessions are ended); False where none was running."""
     server = locate(project)
+    _forget_dead_postmaster(server)
     if not (server.data / "postmaster.pid").exists():
         return False
     _run(server, "pg_ctl", "--wait", "--silent", "--mode=fast", "-D", server.data, "stop")
@@ -235,6 +238,37 @@ def _prepare(server: Server) -> None:
             f"move it away (or dump and restore it), then run `levelset up` again"
         )
     _write_settings(server.data, server.run)
+
+
+def _forget_dead_postmaster(server: Server) -> None:
+    """Remove the lock files of a postmaster that was killed and is still listed, because nobody collected it.
+
+    In containers whose first process collects no children a killed server stays a zombie: Postgres takes its number
+    for a running one, for ever. It is dead for certain when it is a zombie and none of its children has the data.
+    """
+    lock = server.data / "postmaster.pid"
+    try:
+        number = int(lock.read_text().split()[0])
+        state = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, ValueError, IndexError):
+        return
+    deadline = time.monotonic() + 5
+    while state == "Z" and _in_use(server.data) and time.monotonic() < deadline:
+        time.sleep(0.05)  # its children notice within moments that it is gone
+    if state == "Z" and not _in_use(server.data):
+        for left in (lock, server.run / f".s.PGSQL.{PORT}.lock", server.run / f".s.PGSQL.{PORT}"):
+            left.unlink(missing_ok=True)
+
+
+def _in_use(data: Path) -> bool:
+    """Whether a process works in the data folder, as every Postgres process does."""
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if link.readlink() == data:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _write_settings(data: Path, run: Path) -> None:
