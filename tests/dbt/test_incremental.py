@@ -192,7 +192,7 @@ class World:
         return {"snapshot_id": f"f{self.serial}", "account_id": "me", "snapshot_at": at, "follower_count": count}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 6])
 def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehouse, seed: int) -> None:
     world = World(seed)
     key = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "follower_snapshots": "snapshot_id"}
