@@ -103,6 +103,9 @@ def judge_definition(engine: Engine, definition: Definition) -> TableReport:
             if prepared is None:
                 missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
                 return told(Verdict.ERROR, nothing, missing)
+            if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
+                why = f"it calls {call} for more than ignored columns: it is no function of its sources"
+                return told(Verdict.UNVERIFIED, nothing, why)
             found = judge(engine, prepared)
     except ReconcileError as error:
         return told(Verdict.ERROR, nothing, f"{definition.name}: {error}")
@@ -121,6 +124,12 @@ def judge_definition(engine: Engine, definition: Definition) -> TableReport:
         samples=found.samples,
         truncated=found.truncated,
     )
+
+
+def _volatile(engine: Engine, definition: Definition, prepared: Prepared) -> str | None:
+    columns = [part.name for part in prepared.comparison.key if not part.expression.startswith("(")]
+    columns += [column.name for column in prepared.comparison.columns if not column.ignored]
+    return engine.volatile_call(definition.sql or "", columns, definition.settings.ignore)
 
 
 def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:

@@ -62,6 +62,7 @@ class Definition:
     path: str
     unverifiable: str | None = None
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
+    volatile: str | None = None  # a call that may only feed ignored columns: the engine decides
 
 
 def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: Mapping[str, str] | None = None) -> str:
@@ -106,6 +107,14 @@ def why_volatile(sql: str) -> str | None:
         return None
     name = match["call"] or match["keyword"]
     return f"{name.lower()}()" if match["call"] else name.lower()
+
+
+def why_volatile_beside(sql: str, ignored: frozenset[str]) -> str | None:
+    """``why_volatile``, passing over calls that do nothing but fill an ignored column: ``now() as loaded_at``."""
+    names = "|".join(re.escape(name) for name in sorted(ignored)) or "(?!)"
+    call = r"(?:now\s*\(\s*\)|(?:current_timestamp|localtimestamp)(?:\s*\(\s*\))?)"
+    stamp = rf"(?:{call}|cast\s*\(\s*{call}\s+as\s+[\w ]+\))(?:\s*::\s*\w+|\s+at\s+time\s+zone\s+'[^']*')*"
+    return why_volatile(re.sub(rf'{stamp}\s+as\s+"?(?:{names})"?(?!\w)', "null", sql, flags=re.IGNORECASE))
 
 
 def mentions(sql: str, relation_name: str) -> bool:

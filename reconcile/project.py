@@ -294,11 +294,11 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
         return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
     sql = splice(own, nodes, deep=options.upstream == "deep")
     volatile = why_volatile(sql)
-    if volatile is not None:
+    if volatile is not None and not settings.ignore:
         return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
     before_build = loads.before_build(node.unique_id) if options.upstream == "deep" else None
     as_of = splice(own, nodes, sources=before_build) if before_build else None
-    return replace(found, sql=sql, as_of_sql=as_of)
+    return replace(found, sql=sql, as_of_sql=as_of, volatile=volatile)
 
 
 def _connection(options: Options, root: Path) -> Connection:

@@ -47,6 +47,9 @@ class Engine(Protocol):
     def as_text(self, expression: str) -> str:
         """An expression that prints a value without losing a digit."""
 
+    def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
+        """A call that differs at every evaluation and that these columns of ``sql`` depend on; None without one."""
+
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from reconcile.definition import quote
+from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
@@ -61,6 +61,9 @@ class DuckDBEngine:
     def as_text(self, expression: str) -> str:
         return f"cast({expression} as varchar)"
 
+    def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
+        return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         with self.transaction():
@@ -71,10 +74,11 @@ class DuckDBEngine:
         self._run("begin")
         try:
             yield
+            self._run("commit")
         except BaseException:
-            self._connection.execute("rollback")
+            with suppress(duckdb.Error):  # a failed commit has rolled back already
+                self._connection.execute("rollback")
             raise
-        self._run("commit")
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] | None = self._run(sql, parameters).fetchone()

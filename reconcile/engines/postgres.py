@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from reconcile.definition import quote, why_volatile
 from reconcile.engines.base import Column
 from reconcile.errors import ConnectionFailed, EvaluationFailed, Refused
 
@@ -119,9 +120,15 @@ class PostgresEngine:
     def as_text(self, expression: str) -> str:
         return f"({expression})::text"
 
+    def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
+        # the planner drops what feeds no column that is asked for: what is left in its plan matters
+        listed = ", ".join(map(quote, columns))
+        plan = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
+        return why_volatile("\n".join(row[0] for row in plan))
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        with self._connection.transaction():
+        with self.transaction():
             self._run("set transaction isolation level repeatable read, read only")
             # several merge joins of one sorted side are cheap; compiling them is not
             self._run("set local jit = off")
@@ -132,8 +139,11 @@ class PostgresEngine:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with self._connection.transaction():
-            yield
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.Error as error:  # a deferred constraint speaks up at the commit; a connection may be gone
+            raise EvaluationFailed(_said(error)) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         row = self._run(sql, parameters).fetchone()

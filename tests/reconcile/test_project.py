@@ -311,6 +311,19 @@ def test_a_column_that_the_table_lacks_is_schema_drift(shop: DbtProject) -> None
     assert [(c.column, c.problem) for c in found.schema_changes] == [("customer_id", "missing")]
 
 
+@pytest.mark.parametrize(
+    ("ignored", "verdict"), [("[built_at]", Verdict.LEVEL), ("[amount]", Verdict.UNVERIFIED)], ids=["stamp", "other"]
+)
+def test_a_build_stamp_that_is_ignored_does_not_stand_in_the_way(
+    shop: DbtProject, ignored: str, verdict: Verdict
+) -> None:
+    meta = "version: 2\nmodels: [{name: stamped, config: {meta: {reconcile: {ignore: %s}}}}]\n"
+    shop.write({"models/stamped.yml": meta % ignored})
+    found = table(judged(shop, "stamped"), "stamped")
+
+    assert found.verdict is verdict, found.error
+
+
 def test_no_project_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="--project-dir"):
         check(Options(project_dir=tmp_path))

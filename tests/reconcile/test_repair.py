@@ -331,6 +331,26 @@ def test_a_foreign_key_holds_and_the_whole_table_is_rolled_back(pg: Bench) -> No
     assert pg.rows() == [(1, 9), (2, 2), (3, 3)]
 
 
+def test_a_deferred_constraint_that_fails_at_the_commit_rolls_everything_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.run(
+        "create table parent (v integer primary key)",
+        "insert into parent values (2), (9)",
+        "alter table kept add foreign key (v) references parent deferrable initially deferred",
+    )
+    with pytest.raises(EvaluationFailed, match="foreign key"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2)]
+    assert pg.rows("select count(*) from reconcile.repair_row") == [(0,)]
+
+
+def test_two_rows_that_swap_a_unique_value_are_refused_by_the_constraint_and_rolled_back(pg: Bench) -> None:
+    pg.make("id integer primary key, v integer unique", "(1, 10), (2, 20), (3, 30)", "(1, 20), (2, 10), (3, 31)")
+    with pytest.raises(EvaluationFailed, match="unique constraint"):
+        pg.repair()
+    assert pg.rows() == [(1, 20), (2, 10), (3, 31)]
+
+
 def test_partitioned_tables_and_views_of_the_definition(pg: Bench) -> None:
     pg.run(
         "create table truth (id integer, v integer)",
