@@ -62,7 +62,17 @@ class Summary:
 
 
 def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path) -> dlt.Pipeline:
-    """The engagement pipeline on a destination; its working folder is shared by all runs of this project."""
+    """The engagement pipeline on a destination; its working folder is shared by all runs of this project.
+
+    Raises ExtractError where that folder cannot be written.
+    """
+    try:
+        pipelines_dir.mkdir(parents=True, exist_ok=True)
+        (pipelines_dir / "engagement.lock").touch()
+    except OSError as error:
+        raise ExtractError(
+            f"cannot write to {pipelines_dir} ({error.strerror}): mend its rights or its disk"
+        ) from error
     made: dlt.Pipeline = dlt.pipeline(
         PIPELINE, pipelines_dir=str(pipelines_dir), destination=destination, dataset_name=DATASET
     )
@@ -105,12 +115,7 @@ def run(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the project's extract lock: dlt's working folder has none of its own. Leaves at once where it is taken."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / "engagement.lock").open("w")
-    except OSError as error:
-        raise ExtractError(f"cannot write to {folder} ({error.strerror}): mend its rights or its disk") from error
-    with handle:
+    with (folder / "engagement.lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

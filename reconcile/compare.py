@@ -59,9 +59,11 @@ def prepare(
     tolerance: dict[str, float] | None = None,
     carry: bool = False,
     as_of_sql: str | None = None,
+    widths_matter: bool = True,
 ) -> Prepared:
     """Line two sides up by column name. Columns on one side, or of types that do not match, are named and not compared.
 
+    With ``widths_matter`` False integers of any width match: between two databases one number has many types.
     With ``carry`` ignored columns come along uncompared: a row to insert needs their values too.
     Raises NotComparable where a key column stands on one side only.
     """
@@ -76,16 +78,16 @@ def prepare(
     changes = []
     columns = []
     for name in dict.fromkeys([*left, *right]):
-        ignored = name in ignore or (only is not None and name not in only)
-        if ignored and not carry and name not in key_columns:
+        ignored = name not in key_columns and (name in ignore or (only is not None and name not in only))
+        if ignored and not carry:
             continue
-        if ignored and not (name in right and name in left and _same_type(left[name], right[name])):
+        if ignored and not (name in right and name in left and _same_type(left[name], right[name], widths_matter)):
             continue
         if name not in right:
             changes.append(SchemaChange(name, "missing", left[name].type, None))
         elif name not in left:
             changes.append(SchemaChange(name, "extra", None, right[name].type))
-        elif not _same_type(left[name], right[name]):
+        elif not _same_type(left[name], right[name], widths_matter):
             changes.append(SchemaChange(name, "type", left[name].type, right[name].type))
             if name in key_columns:
                 raise NotComparable(
@@ -107,7 +109,12 @@ def _key_part(name: str, left: dict[str, Column], right: dict[str, Column]) -> K
     return KeyPart(name, f"({name})")  # unique_key may be an SQL expression
 
 
-def _same_type(left: Column, right: Column) -> bool:
+_INTEGERS = frozenset({"int2", "int4", "int8", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"})
+
+
+def _same_type(left: Column, right: Column, widths_matter: bool) -> bool:
+    if not widths_matter and {left.base, right.base} <= _INTEGERS:
+        return True
     if left.base != right.base:
         return {left.base, right.base} <= {"text", "varchar"}
     # dbt itself widens varchar(n); a scale or length of anything else changes values

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -77,6 +79,21 @@ def load(options: Options, before_connect: BeforeConnect = lambda target, root: 
     root = _root(options.project_dir)
     with _nothing_on_stdout():
         return _load(options, root, before_connect)
+
+
+def profile_connection(options: Options, target: str) -> Connection:
+    """The connection of a target of the project's profile; no model is read. Raises ProjectError without one."""
+    from dbt.flags import set_from_args
+    from dbt_common.context import set_invocation_context
+
+    root = _root(options.project_dir)
+    with _nothing_on_stdout():
+        folder = options.profiles_dir or (
+            Path.cwd() if (Path.cwd() / "profiles.yml").exists() else Path.home() / ".dbt"
+        )
+        set_from_args(Namespace(PROFILES_DIR=str(folder), PROJECT_DIR=str(root)), None)
+        set_invocation_context(dict(os.environ))  # what env_var() in profiles.yml reads
+        return _connection(replace(options, target=target), root)
 
 
 def _root(folder: Path) -> Path:

@@ -91,6 +91,11 @@ def test_the_same_models_on_duckdb_and_on_any_postgres(project: Path, server: wa
         found = command("reconcile", "check", "-t", target, "--output", "json", cwd=project, **variables)
         body = json.loads(found.stdout)
         assert (found.returncode, body["verdict"], body["target"]) == (0, "level", target)
+    # two targets of one profile hold what two runs read: the same posts, seconds apart
+    sides = ("duckdb:analytics.learning_posts", "postgres:analytics.learning_posts")
+    columns = ("--columns", "decision_id,content,format,topic,decision_type")
+    found = command("reconcile", "diff", *sides, "--key", "tweet_id", *columns, cwd=project, **variables)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def demo_is_level(said: str) -> None:

@@ -1,0 +1,1 @@
+"""The commands, by what they do; reconcile/cli.py puts them together."""

@@ -1,0 +1,141 @@
+"""What the commands share: dbt's flags, the output's flags, and how a judging command runs and ends."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconcile.errors import ReconcileError
+from reconcile.report import Report, TableReport
+
+REPORTS = ("json", "markdown", "junit", "html", "github")
+
+
+def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags that dbt has, under dbt's names."""
+    options = [
+        click.option("-s", "--select", multiple=True, metavar="SELECT", help="Models, in dbt's selection syntax."),
+        click.option("--exclude", multiple=True, metavar="SELECT", help="Models to leave out."),
+        click.option("--selector", metavar="NAME", help="A selector of selectors.yml."),
+        click.option(
+            "--state", type=click.Path(path_type=Path), help="Artefacts to compare with, for state: selection."
+        ),
+        click.option("-t", "--target", metavar="NAME", help="Target of the profile."),
+        click.option("--profile", metavar="NAME", help="Profile to use."),
+        click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is."),
+        click.option("--profiles-dir", type=click.Path(path_type=Path), help="Where profiles.yml is."),
+        click.option("--vars", metavar="YAML", help="Variables, as dbt takes them."),
+        click.option("--threads", type=click.IntRange(1), help="Models judged at once."),
+        click.option(
+            "--upstream",
+            type=click.Choice(["deep", "shallow"]),
+            default="deep",
+            show_default=True,
+            help="Inline upstream models down to the sources, or take them as the tables they are.",
+        ),
+    ]
+    return _with(command, options)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True),
+        click.option(
+            "--report", multiple=True, metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(REPORTS)}."
+        ),
+        click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    ]
+    return _with(command, options)
+
+
+def _with(command: Callable[..., Any], options: list[Callable[..., Any]]) -> Callable[..., Any]:
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+def options_of(given: dict[str, Any]) -> Any:
+    from reconcile.project import Options
+
+    names = (
+        "project_dir",
+        "profiles_dir",
+        "profile",
+        "target",
+        "select",
+        "exclude",
+        "selector",
+        "state",
+        "vars",
+        "threads",
+    )
+    lists = {name: tuple(word for value in given[name] for word in value.split()) for name in ("select", "exclude")}
+    return Options(**{**{name: given[name] for name in names}, **lists, "upstream": given["upstream"]})
+
+
+def judging(command: str, given: dict[str, Any], run: Callable[[Callable[[TableReport], None]], Report]) -> int:
+    """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
+    from reconcile import history
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    targets = [_report_target(value) for value in given["report"]]
+
+    def progress(table: TableReport) -> None:
+        if not given["quiet"]:
+            click.echo(f"{table.name}: {table.verdict.value} ({table.elapsed_ms / 1000:.2f} s)", err=True)
+
+    try:
+        report = run(progress)
+        if (given["project_dir"] / "dbt_project.yml").exists():
+            history.keep(report, given["project_dir"])
+    except ReconcileError as error:
+        report = _failed(command, given, str(error))
+    for kind, path in targets:
+        write_report(report, kind, path)
+    if given["output"] == "json":
+        from reconcile.render import render_json
+
+        click.echo(render_json(report), nl=False)
+    elif report.error is not None:
+        click.echo(f"Error: {report.error}", err=True)
+    else:
+        print_human(report, given["no_color"])
+    return report.exit_code
+
+
+def _failed(command: str, given: dict[str, Any], error: str) -> Report:
+    from reconcile.check import new_run_id, now
+
+    at = now()
+    return Report(new_run_id(), command, given["target"] or "", at, at, (), error=error)
+
+
+def print_human(report: Report, no_color: bool) -> None:
+    from rich.console import Console
+
+    from reconcile.render.human import print_report
+
+    width = None if sys.stdout.isatty() else 120
+    print_report(report, Console(no_color=no_color or None, width=width, highlight=False, emoji=False, markup=False))
+
+
+def _report_target(value: str) -> tuple[str, Path]:
+    kind, separator, path = value.partition("=")
+    if not separator or not path or kind not in REPORTS:
+        raise click.UsageError(f"--report {value}: give FORMAT=FILE, FORMAT one of {', '.join(REPORTS)}")
+    return kind, Path(path)
+
+
+def write_report(report: Report, kind: str, path: Path) -> None:
+    from reconcile.render import FORMATS
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FORMATS[kind](report), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error
