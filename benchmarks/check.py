@@ -18,8 +18,9 @@ from pathlib import Path
 import psycopg
 
 from orchestrate import warehouse
-from reconcile.compare import judge, prepare
+from reconcile.compare import judge
 from reconcile.engines.postgres import PostgresEngine
+from reconcile.prepare import prepare
 
 DIFFERENCES = (0, 200, 10_000)
 COLUMNS = ("a", "b", "c", "d")
@@ -78,6 +79,7 @@ def ours(conninfo: str) -> int:
             actual_sql="select * from kept",
             actual_columns=actual,
             key=("id",),
+            relation="kept",
         )
         found = judge(engine, prepared)
     engine.close()

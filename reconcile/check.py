@@ -9,11 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from reconcile.compare import Prepared, judge, prepare, stored_sql
+from reconcile.compare import judge
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect, open_engine
 from reconcile.errors import ReconcileError
+from reconcile.prepare import Prepared, prepare, stored_sql
 from reconcile.project import Options, Project, load
 from reconcile.report import Drift, Report, Scope, TableReport, Verdict
 
@@ -149,5 +150,6 @@ def prepare_definition(engine: Engine, definition: Definition, carry: bool = Fal
         ignore=definition.settings.ignore,
         tolerance=dict(definition.settings.tolerance),
         carry=carry,
+        relation=definition.relation_name,
         as_of_sql=stored_sql(definition.as_of_sql, dict(definition.contract)) if definition.as_of_sql else None,
     )

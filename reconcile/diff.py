@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from reconcile.check import new_run_id, now
-from reconcile.compare import judge, prepare
+from reconcile.compare import judge
 from reconcile.engines.connect import before_connect
 from reconcile.errors import NotComparable
+from reconcile.prepare import prepare
 from reconcile.project import Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
 from reconcile.sides import bring_together, parse_side, rename

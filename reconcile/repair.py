@@ -9,15 +9,15 @@ from typing import Any
 
 from reconcile import journal
 from reconcile.check import judge_definition, new_run_id, now, prepare_definition
-from reconcile.compare import Prepared
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import NotComparable, Refused
 from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, new_plan
+from reconcile.prepare import Prepared
 from reconcile.project import Project
 from reconcile.report import Report, TableReport, Verdict
-from reconcile.statements import Rows, differences_sql, surplus_sql
+from reconcile.statements import HEAD, Rows, differences_sql, surplus_sql
 from reconcile.writing import RowWriter
 
 log = logging.getLogger("reconcile")
@@ -100,7 +100,7 @@ def planned_rows(engine: Engine, prepared: Prepared) -> Iterator[PlannedRow]:
         for row in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):
             if row[0] == "pending":
                 continue  # the next build writes it
-            key, cells = list(row[1 : 1 + n]), row[1 + n :]
+            key, cells = list(row[HEAD : HEAD + n]), row[HEAD + n :]
             expected = dict(zip(names, key + list(cells[0::3]), strict=True))
             actual = dict(zip(names, key + list(cells[1::3]), strict=True))
             yield _planned(str(row[0]), expected, actual, comparison)

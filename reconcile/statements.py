@@ -52,6 +52,7 @@ class Comparison:
 
 
 AsText = Callable[[str], str]
+HEAD = 3  # columns before the key in a row of differences_sql
 
 
 def _sides(comparison: Comparison, extra: str = "") -> str:
@@ -130,6 +131,46 @@ class Counts:
     duplicate_keys: int
 
 
+@dataclass(frozen=True)
+class Totals:
+    """The row of ``totals_sql``: joined pairs, those with an expected and an actual side, pairs that differ, the
+    table's own rows, and keys that it holds more than once."""
+
+    pairs: int
+    pairs_expected: int
+    pairs_actual: int
+    changed: int
+    rows_actual: int
+    duplicate_keys: int
+
+    @property
+    def repeated(self) -> bool:
+        """A key stands more than once: in the table, or (then rows of it pair more than once) in the definition."""
+        return self.duplicate_keys > 0 or self.pairs_actual > self.rows_actual
+
+    @property
+    def differing(self) -> int:
+        return 2 * self.pairs - self.pairs_expected - self.pairs_actual + self.changed
+
+    @property
+    def level(self) -> bool:
+        return self.differing == 0 and not self.repeated
+
+
+def totals_sql(comparison: Comparison, actual_unique: bool) -> str:
+    """One row, as Totals: all that a level table needs, and no more. A key with a NULL part pairs with nothing."""
+    keys = ", ".join(_names("k", comparison.key))
+    twice = (
+        f"(select count(*) from (select 1 from a where not {_null_key('a', comparison)} "
+        f"group by {keys} having count(*) > 1) as twice)"
+    )
+    return (
+        f"with {_sides(comparison)}\nselect\n  count(*), count(e.present), count(a.present),\n"
+        f"  count(*) filter (where e.present = 1 and a.present = 1 and ({_any_differs(comparison)})),\n"
+        f"  (select count(*) from a), {'0' if actual_unique else twice}\nfrom e full join a on {_on(comparison)}"
+    )
+
+
 def counts_sql(comparison: Comparison) -> str:
     """One row, in the order of ``Counts``, then one count a column.
 
@@ -172,7 +213,8 @@ def missing_duplicates_sql(comparison: Comparison) -> str:
 
 
 def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, unique: bool = True) -> str:
-    """The differing rows in key order: kind, the key, then every column's (expected, actual, differs).
+    """The differing rows in key order: HEAD (kind, e.present, a.present), the key, then every column's (expected,
+    actual, differs). With a limit drifted rows come before pending ones.
 
     Values are text, so that none is rounded on its way. Keys with a NULL part are left out, and with ``unique`` False
     so are keys that stand more than once on either side: ``surplus_sql`` gives those.
@@ -182,7 +224,7 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
         keys = ", ".join(part.expression for part in comparison.key)
         window = f",\n    count(*) over (partition by {keys}) as copies"
         once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
-    drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None else []
+    drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
     keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
     cells = [
         cell
@@ -193,9 +235,9 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
         f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
         "when e.present is null then 'extra' else 'changed' end"
     )
+    selected = ", ".join([kind, "e.present", "a.present", *map(as_text, keys_here), *cells])
     return (
-        f"with {_sides(comparison, window)}\n"
-        f"select {', '.join([kind, *map(as_text, keys_here), *cells])}\n{_joined(comparison)}\n"
+        f"with {_sides(comparison, window)}\nselect {selected}\n{_joined(comparison)}\n"
         f"where {_different(comparison)}\n"
         f"  and not (a.present is null and {_null_key('e', comparison)})\n"
         f"  and not (e.present is null and {_null_key('a', comparison)}){once}\n"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from reconcile.compare import Judged, judge, prepare
+from reconcile.compare import Judged, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.engines.postgres import PostgresEngine
+from reconcile.prepare import prepare
 from tests.conftest import Database
 
 
