@@ -25,6 +25,7 @@ from reconcile.statements import (
     totals_sql,
 )
 
+_FEW = 2_000  # differing rows taken in one piece
 _STREAMED = 50_000  # differing rows read one by one; beyond that they are counted in the engine
 
 
@@ -96,7 +97,8 @@ def _streamed(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: 
     pending: list[Sample] = []
     before: tuple[object, ...] | None = None
     n = len(comparison.key)
-    for row in engine.stream(differences_sql(comparison, engine.as_text, None)):
+    query = differences_sql(comparison, engine.as_text, None)
+    for row in engine.rows(query) if totals.differing <= _FEW else engine.stream(query):
         key = row[HEAD : HEAD + n]
         if key == before:
             return None  # the definition itself yields a key twice

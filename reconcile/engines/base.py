@@ -62,6 +62,9 @@ class Engine(Protocol):
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement, fetched in batches: memory stays flat."""
 
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a statement that is known to yield few: unlike a cursor, Postgres may plan it in parallel."""
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run a statement; the number of rows it wrote, -1 where the engine does not say."""
 

@@ -90,6 +90,9 @@ class DuckDBEngine:
         while rows := cursor.fetchmany(_BATCH):
             yield from rows
 
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._run(sql, parameters).fetchall()
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         row = self._run(sql, parameters).fetchone()
         return row[0] if row and isinstance(row[0], int) else -1

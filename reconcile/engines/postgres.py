@@ -168,6 +168,9 @@ class PostgresEngine:
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
 
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._run(sql, parameters).fetchall()
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         return self._run(sql, parameters).rowcount
 
