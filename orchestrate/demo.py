@@ -38,8 +38,8 @@ class _Steps:
         started = time.monotonic()
         said: list[str] = []
         label = f"[{self.number:>2}/{_STEPS}] {title}"
-        if self.console.is_terminal:
-            self.console.print(f"{label} …", end="\r")
+        # at a terminal the line is written over when the step is done; in a log both stand
+        self.console.print(f"{label} …", end="\r" if self.console.is_terminal else "\n")
         yield said.append
         took = time.monotonic() - started
         self.console.print(f"{label}: {', '.join(said) or 'done'} ({took:.1f} s)")

@@ -135,6 +135,10 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 site.clock.advance(float(body.get("advance", 0)))
                 self._send(200, "application/json", json.dumps({"now": site.clock.now().isoformat()}))
             elif self.path == "/__faults":
+                unknown = [f["fault"] for f in body if f["fault"] not in FAULTS]
+                if unknown:
+                    self._send(400, "text/plain", f"no fault {unknown[0]!r}: one of {', '.join(FAULTS)}")
+                    return
                 site.faults = [Fault(f["match"], f["fault"], f.get("nth")) for f in body]
                 self._send(200, "application/json", json.dumps({"faults": len(site.faults)}))
             else:

@@ -35,9 +35,6 @@ class Engine(Protocol):
     def query_columns(self, sql: str) -> list[Column]:
         """The columns that a SELECT yields, without running it."""
 
-    def canonical_type(self, spelled: str) -> str:
-        """A type in the engine's own spelling: what ``spelled`` in a contract comes to."""
-
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         """Whether the database itself keeps these columns unique and not NULL."""
 

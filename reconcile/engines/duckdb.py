@@ -48,9 +48,6 @@ class DuckDBEngine:
     def query_columns(self, sql: str) -> list[Column]:
         return [_column(row) for row in self._run(f"describe select * from (\n{sql}\n) as described").fetchall()]
 
-    def canonical_type(self, spelled: str) -> str:
-        return self.query_columns(f"select cast(null as {spelled}) as c")[0].type
-
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         return False  # constraints are not looked up: counting duplicates is cheap here
 

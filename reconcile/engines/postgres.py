@@ -106,9 +106,6 @@ class PostgresEngine:
             found.append(Column(name, spelled, base))
         return found
 
-    def canonical_type(self, spelled: str) -> str:
-        return self.query_columns(f"select cast(null as {spelled}) as c")[0].type
-
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         rows = self._run(_UNIQUE, [self._oid(relation_name)]).fetchall()
         return any(not_null and set(names) <= set(columns) for names, not_null in rows)

@@ -86,6 +86,17 @@ def test_a_deleted_post_is_a_tombstone_and_has_no_truth() -> None:
     assert truth.status_code == 404
 
 
+def test_faults_are_set_over_http_and_an_unknown_one_is_refused() -> None:
+    with Site(clock=Clock(NOW)) as site:
+        wrong = httpx.post(f"{site.url}/__faults", json=[{"match": "/", "fault": "earthquake"}])
+        right = httpx.post(f"{site.url}/__faults", json=[{"match": HANDLE, "fault": "rate_limited", "nth": 2}])
+        codes = [httpx.get(f"{site.url}/{HANDLE}").status_code for _ in range(3)]
+
+    assert (wrong.status_code, right.json()) == (400, {"faults": 1})
+    assert "rate_limited, login_wall, deleted" in wrong.text
+    assert codes == [200, 429, 200]
+
+
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     with Site(clock=Clock(NOW)) as site, pytest.raises(OSError, match="in use"):
         Site(port=int(site.url.rsplit(":", 1)[1]))

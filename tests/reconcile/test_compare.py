@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
+import psycopg
 import pytest
 
+from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import NotComparable
 from reconcile.report import Cell, Drift
+from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 
 NULL = "null"
@@ -247,3 +252,35 @@ def test_a_wide_table_is_compared_column_by_column(tables: Tables) -> None:
     tables.make(columns, [tuple(row)], [tuple([*row[:-1], 999])])
 
     assert tables.judge("id").columns == {"c299": 1}
+
+
+def test_a_writer_that_commits_all_along_causes_no_false_drift(database: Database) -> None:
+    """Both sides are read in one snapshot: what is written to both in one transaction is never seen in one only."""
+    database.run(
+        "create table expected as select n as id, 0 as v from generate_series(1, 2000) n",
+        "create table actual as select * from expected",
+    )
+    stop = threading.Event()
+    commits = 0
+
+    def write() -> None:
+        nonlocal commits
+        with psycopg.connect(database.conninfo) as connection:
+            while not stop.is_set():
+                for name in ("expected", "actual"):
+                    connection.execute(f"update {name} set v = v + 1 where id % 97 = {commits % 97}")
+                connection.commit()
+                commits += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    engine = PostgresEngine(database.conninfo)
+    try:
+        found = [Tables(engine, "postgres").judge("id").drift for _ in range(100)]
+    finally:
+        stop.set()
+        writer.join()
+        engine.close()
+
+    assert set(found) == {Drift()}
+    assert commits > 100
