@@ -283,4 +283,4 @@ def test_a_writer_that_commits_all_along_causes_no_false_drift(database: Databas
         engine.close()
 
     assert set(found) == {Drift()}
-    assert commits > 100
+    assert commits > 20  # it did write beside us, busy machine or not
