@@ -8,6 +8,7 @@ import click
 
 from reconcile import VERSION
 from reconcile.commands.judge import check, diff, repair, undo
+from reconcile.commands.look import explain
 from reconcile.commands.past import history, report_command, show
 
 INTERRUPTED = 130
@@ -64,5 +65,5 @@ def cli() -> None:
     """
 
 
-for _command in (check, diff, repair, undo, history, show, report_command):
+for _command in (check, diff, repair, undo, explain, history, show, report_command):
     cli.add_command(_command)

@@ -47,6 +47,9 @@ class Engine(Protocol):
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         """A call that differs at every evaluation and that these columns of ``sql`` depend on; None without one."""
 
+    def estimate(self, sql: str) -> str | None:
+        """What the planner expects of a statement, in words; None where the engine does not say."""
+
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""
 

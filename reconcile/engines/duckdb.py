@@ -61,6 +61,9 @@ class DuckDBEngine:
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
 
+    def estimate(self, sql: str) -> str | None:
+        return None  # DuckDB estimates rows a node, and no cost
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         with self.transaction():

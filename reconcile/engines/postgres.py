@@ -124,6 +124,12 @@ class PostgresEngine:
         plan = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
         return why_volatile("\n".join(row[0] for row in plan))
 
+    def estimate(self, sql: str) -> str | None:
+        with self.snapshot():
+            plan = self.one(f"explain (format json) {sql}")[0][0]["Plan"]
+        scanned = sum(node["Plan Rows"] for node in _nodes(plan) if node["Node Type"].endswith("Scan"))
+        return f"cost {plan['Total Cost']:,.0f}, about {scanned:,} rows scanned"
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         with self.transaction():
@@ -227,6 +233,12 @@ class PostgresEngine:
             return self._connection.execute(sql, parameters or None)
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
 
 
 def _without_database(relation_name: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from orchestrate.warehouse import Server
 from reconcile.check import check
 from reconcile.errors import ProjectError
+from reconcile.explaining import explain
 from reconcile.project import Options
 from reconcile.report import Drift, Report, TableReport, Verdict
 from tests.conftest import Database
@@ -322,6 +323,22 @@ def test_a_build_stamp_that_is_ignored_does_not_stand_in_the_way(
     found = table(judged(shop, "stamped"), "stamped")
 
     assert found.verdict is verdict, found.error
+
+
+def test_explain_prints_sql_that_runs_and_says_why(shop: DbtProject) -> None:
+    options = Options(project_dir=shop.folder, profiles_dir=shop.folder)
+    told = {text.split()[1]: text for text in explain(options)}
+
+    assert set(told) == EVERY
+    assert "-- key:       customer_id, day" in told["customer_days"]
+    assert "none: rows are compared as a multiset" in told["orders_appended"]
+    assert "-- scope:     none, because it calls now()" in told["stamped"]
+    assert "rows loaded since its last build are told apart" in told["orders_merged"]
+    if shop.database is not None:
+        assert "no unique index keeps (id)" in told["orders_merged"]
+        assert "rows scanned" in told["orders_merged"]
+    [row] = shop.rows(told["orders_merged"].split("\n", 1)[1].strip().rstrip(";"))
+    assert row[:3] == (60, 60, 60)
 
 
 def test_no_project_is_a_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""``reconcile explain``: what a check of a model would do, as SQL that can be run, with the reasons as comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconcile.check import open_project, prepare_definition
+from reconcile.definition import Definition
+from reconcile.engines.base import Engine
+from reconcile.engines.connect import open_engine
+from reconcile.errors import ReconcileError
+from reconcile.project import Options
+from reconcile.statements import Rows, surplus_counts_sql, totals_sql
+
+
+def explain(options: Options) -> Iterator[str]:
+    """One text a selected model. Raises ReconcileError where the project cannot be loaded."""
+    project = open_project(options)
+    for definition in project.definitions:
+        engine = open_engine(project.connection)
+        try:
+            yield "\n".join(_told(engine, definition)) + "\n"
+        finally:
+            engine.close()
+
+
+def _told(engine: Engine, definition: Definition) -> Iterator[str]:
+    settings = definition.settings
+    yield f"-- {definition.name} ({definition.path})"
+    yield f"-- table:     {definition.relation_name}"
+    yield f"-- key:       {', '.join(definition.key) or 'none: rows are compared as a multiset'}"
+    if settings.ignore:
+        yield f"-- ignored:   {', '.join(sorted(settings.ignore))}"
+    if settings.tolerance:
+        yield f"-- tolerance: {', '.join(f'{name} {eps:g}' for name, eps in settings.tolerance.items())}"
+    told_apart = "rows loaded since its last build are told apart"
+    yield f"-- pending:   {told_apart if definition.as_of_sql else 'not told apart (no loaded_at_field, or no build known)'}"
+    if definition.unverifiable is not None or definition.sql is None:
+        yield f"-- scope:     none, because {definition.unverifiable}"
+        return
+    yield "-- scope:     sweep, because changes are not captured yet: every row of both sides is read"
+    try:
+        prepared = prepare_definition(engine, definition)
+    except ReconcileError as error:
+        yield f"-- trouble:   {error}"
+        return
+    if prepared is None:
+        yield f"-- trouble:   {definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
+        return
+    for change in prepared.schema_changes:
+        yield f"-- schema:    {change.column} is {change.problem} in the table"
+    if definition.key and engine.kind == "postgres" and not prepared.actual_unique:
+        columns = ", ".join(definition.key)
+        yield f"-- hint:      no unique index keeps ({columns}): one, or a contract's primary key, spares a pass"
+    comparison = replace(prepared.comparison, as_of=None)
+    statement = totals_sql(comparison, prepared.actual_unique)
+    if not comparison.key:
+        statement = surplus_counts_sql(comparison, Rows.ALL)
+    estimate = engine.estimate(statement)
+    if estimate:
+        yield f"-- estimate:  {estimate}"
+    yield f"{statement};"
