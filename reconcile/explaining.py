@@ -34,8 +34,9 @@ def _told(engine: Engine, definition: Definition) -> Iterator[str]:
         yield f"-- ignored:   {', '.join(sorted(settings.ignore))}"
     if settings.tolerance:
         yield f"-- tolerance: {', '.join(f'{name} {eps:g}' for name, eps in settings.tolerance.items())}"
+    unknown = "not told apart: no loaded_at_field on its sources, or no build is known"
     told_apart = "rows loaded since its last build are told apart"
-    yield f"-- pending:   {told_apart if definition.as_of_sql else 'not told apart (no loaded_at_field, or no build known)'}"
+    yield f"-- pending:   {told_apart if definition.as_of_sql else unknown}"
     if definition.unverifiable is not None or definition.sql is None:
         yield f"-- scope:     none, because {definition.unverifiable}"
         return
