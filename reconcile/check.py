@@ -113,6 +113,8 @@ def judge_definition(engine: Engine, definition: Definition) -> TableReport:
     reason = "every row of both sides was compared"
     if not definition.key:
         reason += "; the model has no unique_key, so rows were compared as a multiset"
+    if found.drift.pending:
+        reason += f"; pending rows were loaded after the last noted build ({definition.built_at})"
     scope = Scope("sweep", reason, None, found.rows_expected, found.rows_actual)
     if found.rows_expected == 0 and found.rows_actual == 0 and not found.drift.any():
         return told(Verdict.UNVERIFIED, scope, "both sides are empty: nothing was compared")

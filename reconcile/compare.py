@@ -19,6 +19,7 @@ from reconcile.statements import (
     Totals,
     counts_sql,
     differences_sql,
+    later_build_sql,
     missing_duplicates_sql,
     surplus_counts_sql,
     surplus_sql,
@@ -55,7 +56,9 @@ def judge(engine: Engine, prepared: Prepared, sample_limit: int = SAMPLE_LIMIT) 
     if totals.level:
         schema = Drift(schema=len(prepared.schema_changes))
         return Judged(schema, {}, prepared.schema_changes, (), False, totals.pairs_expected, totals.rows_actual)
-    found = _streamed(engine, prepared, totals, sample_limit) or _counted(engine, prepared, totals, sample_limit)
+    found = _found(engine, prepared, totals, sample_limit)
+    if found.drift.pending and engine.one(later_build_sql(prepared.comparison))[0] > 0:
+        found = _found(engine, replace(prepared, comparison=comparison), totals, sample_limit)
     null_key = 0
     samples = list(found.samples)
     if found.null_keys:
@@ -83,6 +86,11 @@ class _Found:
     samples: list[Sample]
     null_keys: bool
     rows_expected: int
+
+
+def _found(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found:
+    streamed = _streamed(engine, prepared, totals, sample_limit)
+    return streamed if streamed is not None else _counted(engine, prepared, totals, sample_limit)
 
 
 def _streamed(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found | None:

@@ -62,6 +62,7 @@ class Definition:
     path: str
     unverifiable: str | None = None
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
+    built_at: str | None = None  # when that was (ISO 8601)
     volatile: str | None = None  # a call that may only feed ignored columns: the engine decides
 
 

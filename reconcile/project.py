@@ -315,7 +315,8 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
         return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
     before_build = loads.before_build(node.unique_id) if options.upstream == "deep" else None
     as_of = splice(own, nodes, sources=before_build) if before_build else None
-    return replace(found, sql=sql, as_of_sql=as_of, volatile=volatile)
+    built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
+    return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at, volatile=volatile)
 
 
 def _connection(options: Options, root: Path) -> Connection:

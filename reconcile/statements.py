@@ -202,6 +202,18 @@ def counts_sql(comparison: Comparison) -> str:
     return f"with {_sides(comparison)}\nselect\n  {listed}\n{_joined(comparison)}"
 
 
+def later_build_sql(comparison: Comparison) -> str:
+    """One row: how many of the table's rows are as they should be now, and were not to be as of the noted build.
+
+    Any such row was written since: the noted build is not the last one, and nothing may be called pending by it.
+    """
+    was_other = f"b.present is null or {_any_differs(comparison, 'b')}"
+    return (
+        f"with {_sides(comparison)}\nselect count(*)\n{_joined(comparison)}\n"
+        f"where not {_different(comparison)} and ({was_other})"
+    )
+
+
 def missing_duplicates_sql(comparison: Comparison) -> str:
     """One row: how many keys that the table lacks stand more than once on the expected side."""
     keys = ", ".join(_names("e.k", comparison.key))

@@ -251,12 +251,30 @@ def test_rows_loaded_after_the_last_build_are_pending_and_no_drift(shop: DbtProj
     assert found.drift == Drift(pending=5)
     assert {sample.kind for sample in found.samples} == {"pending"}
     assert (report.verdict, report.exit_code) == (Verdict.LEVEL, 0)
+    assert "pending rows were loaded after the last noted build (" in found.scope.reason
 
     shop.run(f"update {found.relation} set amount = -1 where id = 5", f"delete from {found.relation} where id = 6")
     assert table(judged(shop, "orders_merged"), "orders_merged").drift == Drift(missing=1, changed=1, pending=5)
 
     shop.dbt("build", "--exclude", "stamped")
     assert table(judged(shop, "orders_merged"), "orders_merged").drift == Drift(missing=1, changed=1)
+
+
+def test_a_later_build_that_was_not_noted_here_makes_nothing_pending(shop: DbtProject) -> None:
+    """A scheduler elsewhere built since, and lost a late row: by the old build's time that row would look pending."""
+    shop.dbt("build", "--exclude", "stamped")
+    noted = (shop.folder / "target" / "run_results.json").read_text()
+    shop.run(order_rows(70, 74, now()))
+    shop.dbt("build", "--exclude", "stamped")
+    shop.run(order_rows(80, 80, now()))
+    name = relation(judged(shop, "orders_merged"), "orders_merged")
+    # as a build elsewhere would leave it: rows 70 to 74 are in, row 80 was lost
+    (shop.folder / "target" / "run_results.json").write_text(noted)
+    (shop.folder / "target" / "reconcile" / "builds.json").unlink()
+    found = table(judged(shop, "orders_merged"), "orders_merged")
+
+    assert shop.rows(f"select count(*) from {name} where id between 70 and 80") == [(5,)]
+    assert found.drift == Drift(missing=1)
 
 
 def test_a_build_that_is_not_noted_makes_nothing_pending(shop: DbtProject) -> None:
