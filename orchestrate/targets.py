@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrate.errors import Trouble
-from orchestrate.warehouse import DATABASE, PORT, USER, start
+from orchestrate.warehouse import DATABASE, PORT, USER, locate, start
 
 if TYPE_CHECKING:
     from dlt.common.destination import Destination
@@ -57,6 +57,8 @@ class Target:
         from urllib.parse import quote
 
         host, port, user, database = self._server()
+        if self.name == "embedded":
+            host = str(locate(self.project).alias)
         password = os.environ.get("PGPASSWORD", "") if self.name == "postgres" else ""
         address = f"localhost:{port}/{database}?host={quote(host, safe='/')}" if host.startswith("/") else None
         return f"postgresql://{quote(user)}:{quote(password or 'none')}@{address or f'{host}:{port}/{database}'}"
@@ -68,8 +70,6 @@ class Target:
 
     def _server(self) -> tuple[str, str, str, str]:
         if self.name == "embedded":
-            from orchestrate.warehouse import locate
-
             return str(locate(self.project).socket), str(PORT), USER, DATABASE
         env = os.environ.get
         return env("PGHOST", "localhost"), env("PGPORT", "5432"), env("PGUSER", USER), env("PGDATABASE", DATABASE)

