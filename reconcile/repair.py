@@ -16,7 +16,7 @@ from reconcile.errors import NotComparable, Refused
 from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, new_plan
 from reconcile.prepare import Prepared
 from reconcile.project import Project
-from reconcile.report import Report, TableReport, Verdict
+from reconcile.report import RepairOutcome, Report, TableReport, Verdict
 from reconcile.statements import HEAD, Rows, differences_sql, surplus_sql
 from reconcile.writing import RowWriter
 
@@ -271,13 +271,13 @@ def _undo_entry(engine: Engine, entry: journal.Entry, total: Applied, undone_run
     )
 
 
-def repair_report(project: Project, tables: tuple[TableReport, ...], started_at: str, repair: dict[str, Any]) -> Report:
+def repair_report(project: Project, tables: tuple[TableReport, ...], started_at: str, outcome: RepairOutcome) -> Report:
     return Report(
-        run_id=str(repair.get("run_id") or repair["plan_id"]),
+        run_id=outcome.run_id or outcome.plan_id,
         command="repair",
         target=project.connection.target,
         started_at=started_at,
         finished_at=now(),
         tables=tables,
-        repair=repair,
+        repair=outcome,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from reconcile.check import Progress, check_tables, now, open_project
 from reconcile.errors import Refused
 from reconcile.plan import Plan, read_plan, write_plan
 from reconcile.project import Options, Project
 from reconcile.repair import Guards, apply_plan, check_guards, make_plan, repair_report
-from reconcile.report import Report
+from reconcile.report import RepairOutcome, Report
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ def repair_run(options: Options, asked: Asked, progress: Progress) -> Report:
     if asked.apply and plan.tables:
         return _applied(project, plan, guards, asked, started_at, progress)
     if not plan.tables:
-        return repair_report(project, tables, started_at, _told(plan, applied=False, plan_file=None))
+        return repair_report(project, tables, started_at, _planned(plan, None))
     path = asked.plan_file or project.root / "target" / "reconcile" / "plans" / f"{plan.plan_id}.json"
     write_plan(plan, path)
-    return repair_report(project, tables, started_at, _told(plan, applied=False, plan_file=str(path)))
+    return repair_report(project, tables, started_at, _planned(plan, str(path)))
 
 
 def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started_at: str, progress: Progress) -> Report:
@@ -52,25 +51,27 @@ def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started
     done = apply_plan(project, plan, guards)
     # the proof: compared again after the commit, not believed
     tables = check_tables(project, progress)
-    repair = _told(plan, applied=True, plan_file=str(asked.plan_file) if asked.plan_file else None)
-    rows = {"insert": done.inserted, "update": done.updated, "delete": done.deleted}
-    report = repair_report(project, tables, started_at, {**repair, "rows": rows, "run_id": done.run_id})
-    return replace(report, repair={**(report.repair or {}), "stale": done.stale})
+    planned = _planned(plan, str(asked.plan_file) if asked.plan_file else None)
+    outcome = replace(
+        planned,
+        applied=True,
+        run_id=done.run_id,
+        inserted=done.inserted,
+        updated=done.updated,
+        deleted=done.deleted,
+        stale=done.stale,
+    )
+    return repair_report(project, tables, started_at, outcome)
 
 
-def _told(plan: Plan, applied: bool, plan_file: str | None) -> dict[str, Any]:
-    rows = {action: sum(table.count(action) for table in plan.tables) for action in ("insert", "update", "delete")}
-    return {
-        "plan_id": plan.plan_id,
-        "plan_file": plan_file,
-        "applied": applied,
-        "run_id": None,
-        "rows": rows,
-        "stale": 0,
-    }
+def _planned(plan: Plan, plan_file: str | None) -> RepairOutcome:
+    inserted, updated, deleted = (
+        sum(table.count(action) for table in plan.tables) for action in ("insert", "update", "delete")
+    )
+    return RepairOutcome(plan.plan_id, plan_file, False, None, inserted, updated, deleted)
 
 
 def _said(plan: Plan) -> str:
-    told = _told(plan, applied=False, plan_file=None)["rows"]
+    told = _planned(plan, None)
     names = ", ".join(table.name for table in plan.tables)
-    return f"{told['insert']} rows to insert, {told['update']} to update, {told['delete']} to delete in {names}"
+    return f"{told.inserted} rows to insert, {told.updated} to update, {told.deleted} to delete in {names}"

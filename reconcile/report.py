@@ -118,6 +118,33 @@ class TableReport:
 
 
 @dataclass(frozen=True)
+class RepairOutcome:
+    """What a repair planned or did: rows in all tables. ``run_id`` names the journal's entries, once applied."""
+
+    plan_id: str
+    plan_file: str | None
+    applied: bool
+    run_id: str | None
+    inserted: int
+    updated: int
+    deleted: int
+    stale: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        body = asdict(self)
+        counts = {"insert": body.pop("inserted"), "update": body.pop("updated"), "delete": body.pop("deleted")}
+        return {**body, "rows": counts}
+
+
+def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
+    if body is None:
+        return None
+    rows = body["rows"]
+    rest = {name: value for name, value in body.items() if name != "rows"}
+    return RepairOutcome(**rest, inserted=rows["insert"], updated=rows["update"], deleted=rows["delete"])
+
+
+@dataclass(frozen=True)
 class Report:
     """One run. Times are ISO 8601 in UTC."""
 
@@ -128,7 +155,7 @@ class Report:
     finished_at: str
     tables: tuple[TableReport, ...]
     error: str | None = None
-    repair: dict[str, Any] | None = None
+    repair: RepairOutcome | None = None
     fail_on: tuple[str, ...] = ()
 
     @property
@@ -142,7 +169,7 @@ class Report:
         if self.verdict is Verdict.DRIFT and self.fail_on:
             totals = self.totals
             return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
-        if self.verdict is Verdict.LEVEL and self.repair is not None and self.repair["stale"]:
+        if self.verdict is Verdict.LEVEL and self.repair is not None and self.repair.stale:
             return 1  # level, but rows of the plan were left alone: somebody else wrote them
         return EXIT_CODES[self.verdict]
 
@@ -172,7 +199,7 @@ class Report:
             "exit_code": self.exit_code,
             "totals": asdict(self.totals),
             "tables": tables,
-            "repair": self.repair,
+            "repair": self.repair.as_dict() if self.repair is not None else None,
         }
         if self.error is not None:
             body["error"] = self.error
@@ -200,5 +227,6 @@ def report_from_dict(body: dict[str, Any]) -> Report:
         )
         for table in body["tables"]
     )
-    names = ("run_id", "command", "target", "started_at", "finished_at", "repair")
-    return Report(**{name: body[name] for name in names}, tables=tables, error=body.get("error"))
+    names = ("run_id", "command", "target", "started_at", "finished_at")
+    repair = _repair_from_dict(body["repair"])
+    return Report(**{name: body[name] for name in names}, tables=tables, error=body.get("error"), repair=repair)

@@ -93,7 +93,8 @@ class Account:
         decision_type = "reply" if chance < 0.15 else "thread" if chance < 0.25 else "single"
         parts = 3 if decision_type == "thread" else 1
         topic = _pick(_TOPICS, *key, "topic")
-        text = _pick(_HOOKS, *key, "hook").format(topic=topic) + f". Note {day:%j}-{slot} on {topic}."
+        hook = _pick(_HOOKS, *key, "hook").format(topic=topic)
+        text = f"{hook}{'' if hook.endswith('?') else '.'} Note {day:%j}-{slot} on {topic}."
         root = snowflake(posted_at, sequence=slot + 1)
         gone = draw(*key, "deleted") < 0.02
         for part in range(parts):

@@ -11,6 +11,9 @@ body{margin:0 auto;max-width:42rem;padding:1rem}
 header{border-bottom:3px solid #2a7f62;margin-bottom:1rem}
 article{border:1px solid #8886;border-radius:.4rem;margin:.6rem 0;padding:.6rem 1rem}
 [role=group]{display:flex;gap:1rem;font-size:.9rem}
+/* words by CSS: a person sees what the numbers are, a reader of the page's text still sees numbers only */
+[data-testid=reply]::before{content:"replies "} [data-testid=retweet]::before{content:"reposts "}
+[data-testid=like]::before{content:"likes "} [href$="/analytics"]::before{content:"views "}
 [role=group] button,[role=group] a{background:none;border:0;color:#2a7f62;padding:0;font:inherit;text-decoration:none}
 """
 

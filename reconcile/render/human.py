@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.render.text import key_of, kinds, preview, rows_of, shown
-from reconcile.report import Report, Sample, TableReport, Verdict
+from reconcile.report import RepairOutcome, Report, Sample, TableReport, Verdict
 
 _STYLE = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
 _SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
@@ -38,9 +38,9 @@ def next_step(report: Report) -> str | None:
     names = " ".join(table.name for table in report.tables if table.verdict is Verdict.DRIFT)
     if report.verdict is Verdict.DRIFT and report.command == "check":
         return f"next: reconcile repair -s {names}    (plans only; --apply writes)"
-    if report.verdict is Verdict.DRIFT and report.repair and not report.repair.get("applied"):
-        delete = " --allow-delete" if report.repair["rows"]["delete"] else ""
-        return f"next: reconcile repair --plan {report.repair['plan_file']} --apply{delete}"
+    if report.verdict is Verdict.DRIFT and report.repair and not report.repair.applied:
+        delete = " --allow-delete" if report.repair.deleted else ""
+        return f"next: reconcile repair --plan {report.repair.plan_file} --apply{delete}"
     return None
 
 
@@ -120,13 +120,12 @@ def marked(expected: str, actual: str) -> tuple[Text, Text]:
     return texts[0], texts[1]
 
 
-def _repaired(repair: dict[str, object]) -> Text:
-    rows = repair["rows"]
-    assert isinstance(rows, dict)
-    said = f"{rows['insert']:,} to insert, {rows['update']:,} to update, {rows['delete']:,} to delete"
-    if not repair.get("applied"):
-        return Text(f"\nplan: {said}; nothing was written (plan file: {repair['plan_file']})")
-    done = f"{rows['insert']:,} inserted, {rows['update']:,} updated, {rows['delete']:,} deleted"
-    return Text(
-        f"\nrepaired: {done}, {repair['stale']:,} stale; take it back with: reconcile undo {repair['run_id']} --apply"
+def _repaired(repair: RepairOutcome) -> Text:
+    if not repair.applied:
+        said = f"{repair.inserted:,} to insert, {repair.updated:,} to update, {repair.deleted:,} to delete"
+        where = f" (plan file: {repair.plan_file})" if repair.plan_file else ""
+        return Text(f"\nplan: {said}; nothing was written{where}")
+    done = (
+        f"{repair.inserted:,} inserted, {repair.updated:,} updated, {repair.deleted:,} deleted, {repair.stale:,} stale"
     )
+    return Text(f"\nrepaired: {done}; take it back with: reconcile undo {repair.run_id} --apply")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,18 @@ from extract.chromium import Chromium
 from reconcile.render import FORMATS
 from reconcile.render.human import marked, print_report
 from reconcile.render.text import shown
-from reconcile.report import Cell, Drift, Report, Sample, SchemaChange, Scope, TableReport, Verdict, report_from_dict
+from reconcile.report import (
+    Cell,
+    Drift,
+    RepairOutcome,
+    Report,
+    Sample,
+    SchemaChange,
+    Scope,
+    TableReport,
+    Verdict,
+    report_from_dict,
+)
 from tests.conftest import ROOT
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -129,7 +141,29 @@ def test_exit_codes_are_diffs() -> None:
     assert (code(level), code(drifted, level), code(drifted, unjudged), code()) == (0, 1, 2, 2)
     assert code(drifted, fail_on=("extra",)) == 0
     assert code(drifted, fail_on=("extra", "changed")) == 1
-    assert code(level, repair={"stale": 1}) == 1
+    assert code(level, repair=RepairOutcome("p", None, True, "r", 1, 2, 0, stale=1)) == 1
+    assert code(level, repair=RepairOutcome("p", None, True, "r", 1, 2, 0)) == 0
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_repair_is_told_in_numbers(applied: bool) -> None:
+    outcome = RepairOutcome("plan1", "plan.json", applied, "run9" if applied else None, 5, 3, 2, 0)
+    what = replace(report(), command="repair", repair=outcome)
+    page = FORMATS["html"](what)
+    body = json.loads(FORMATS["json"](what))
+
+    jsonschema.validate(body, SCHEMA)
+    assert report_from_dict(body).repair == outcome
+    if applied:
+        assert "repaired: 5 inserted, 3 updated, 2 deleted, 0 stale" in printed(what, 120)
+        assert "5 inserted, 3 updated, 2 deleted, 0 stale" in page
+        assert "reconcile undo run9 --apply" in page
+    else:
+        assert "plan: 5 to insert, 3 to update, 2 to delete; nothing was written (plan file: plan.json)" in printed(
+            what, 120
+        )
+        assert "5 to insert, 3 to update, 2 to delete" in page
+    assert "built-in method" not in page
 
 
 def test_hostile_values_are_harmless_in_text_formats() -> None:
