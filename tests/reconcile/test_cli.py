@@ -30,6 +30,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     # dbt in this process would keep the DuckDB file open, and one process may have it
     built = command("dbt", "build", "--profiles-dir", project.folder, cwd=project.folder)
     assert built.returncode == 0, built.stdout
+    assert command("reconcile", "check", "-q", cwd=project.folder).returncode == 0  # a past run, for what reads them
     return project
 
 
@@ -82,7 +83,7 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
 
     listed = command("reconcile", "history", "--output", "json", cwd=tiny.folder)
     verdicts = [(run["command"], run["verdict"]) for run in json.loads(listed.stdout)]
-    assert verdicts == [
+    assert verdicts[-5:] == [
         ("check", "level"),
         ("check", "drift"),
         ("repair", "drift"),
