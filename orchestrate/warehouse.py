@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -159,8 +160,10 @@ def start(project: Path) -> Server:
         (server.project / ".levelset").mkdir(exist_ok=True)
         with _locked(server.project / ".levelset" / "start.lock"):
             if not is_running(server):
+                _leave_former_life(server)
                 _prepare(server)
                 _forget_dead_postmaster(server)
+            if not is_running(server):  # its links may have been all that was missing
                 _run(server, "pg_ctl", "--wait", "--silent", "-D", server.data, "-l", server.log, "start")
             _ensure_database(server)
     except OSError as error:
@@ -215,6 +218,27 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _leave_former_life(server: Server) -> None:
+    """Where the server lives outside the project: set aside what an earlier folder of the same path left there.
+
+    A clone that was deleted and made anew starts afresh, as it would with its data inside; nothing is deleted.
+    """
+    own = server.project / ".levelset"
+    if server.home == own:
+        return
+    mark, owner = own / "id", server.home / "owner"
+    if server.home.exists() and not (mark.exists() and owner.exists() and mark.read_text() == owner.read_text()):
+        if (server.data / "postmaster.pid").exists():
+            _forget_dead_postmaster(server)
+        if (server.data / "postmaster.pid").exists():
+            _run(server, "pg_ctl", "--wait", "--silent", "--mode=fast", "-D", server.data, "stop")
+        server.home.rename(server.home.with_name(f"{server.home.name}.left-{uuid.uuid4().hex[:8]}"))
+    if not server.home.exists():
+        mark.write_text(uuid.uuid4().hex)
+        server.home.mkdir(parents=True)
+        shutil.copy(mark, owner)
 
 
 def _prepare(server: Server) -> None:

@@ -78,8 +78,10 @@ def test_several_commands_at_once_start_one_server(project: Path) -> None:
 
 
 def test_a_cluster_that_was_left_half_made_is_made_again(project: Path) -> None:
-    server = warehouse.locate(project)
-    server.data.mkdir(parents=True)
+    server = warehouse.start(project)
+    warehouse.stop(project)
+    shutil.rmtree(server.data)
+    server.data.mkdir()
     (server.data / "postgresql.conf").write_text("half")
     (server.home / "data.new").mkdir()
 
@@ -87,8 +89,8 @@ def test_a_cluster_that_was_left_half_made_is_made_again(project: Path) -> None:
 
 
 def test_another_versions_cluster_is_left_alone(project: Path) -> None:
-    server = warehouse.locate(project)
-    server.data.mkdir(parents=True)
+    server = warehouse.start(project)
+    warehouse.stop(project)
     (server.data / "PG_VERSION").write_text("14\n")
 
     with pytest.raises(Trouble, match="Postgres 14 cluster, but ours is 18"):
@@ -104,6 +106,27 @@ def test_a_crash_leaves_a_server_that_starts_again(project: Path) -> None:
         pass
 
     assert one(warehouse.start(project), "select 1") == 1
+
+
+def test_a_folder_that_was_deleted_and_made_again_starts_afresh_and_loses_nothing(tmp_path: Path) -> None:
+    project = tmp_path / "clone"
+    project.mkdir()
+    try:
+        server = warehouse.start(project)
+        with psycopg.connect(server.conninfo) as connection:
+            connection.execute("create table of_the_old_clone as select 1")
+        if server.home == project / ".levelset":
+            warehouse.stop(project)  # with its data inside the folder, they go with it
+        shutil.rmtree(project)
+        project.mkdir()
+        again = warehouse.start(project)
+        assert one(again, "select to_regclass('of_the_old_clone') is null") is True
+        if again.home != project / ".levelset":
+            [aside] = again.home.parent.glob(f"{again.home.name}.left-*")
+            assert (aside / "data" / "PG_VERSION").exists()
+            shutil.rmtree(aside)
+    finally:
+        clean(project)
 
 
 def test_a_path_too_long_for_a_socket_is_told_with_the_line_to_export(tmp_path: Path) -> None:
