@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrate.errors import Trouble
-from orchestrate.warehouse import DATABASE, PORT, USER, locate, start
+from orchestrate.place import DATABASE, PORT, USER, locate
+from orchestrate.warehouse import start
 
 if TYPE_CHECKING:
     from dlt.common.destination import Destination
