@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -149,15 +150,12 @@ def test_a_wrong_password_is_never_printed(tiny: DbtProject, tmp_path: Path) -> 
     assert "127.0.0.1" in json.loads(found.stdout)["error"]
 
 
-def test_help_starts_without_dbt(tiny: DbtProject) -> None:
-    def cpu() -> float:
-        return sum(__import__("os").times()[2:4])
-
-    before = cpu()
-    started = time.monotonic()
+def test_help_shows_examples_and_imports_no_dbt(tiny: DbtProject) -> None:
     found = command("reconcile", "check", "--help", cwd=tiny.folder)
-
     assert found.returncode == 0
     assert "reconcile check -s outcomes --output json" in found.stdout
     assert "dbt's selection syntax" in found.stdout
-    assert min(cpu() - before, time.monotonic() - started) < 2  # dbt's import alone takes more
+
+    code = "import sys, reconcile.cli; print([m for m in ('dbt', 'dlt', 'duckdb', 'psycopg') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"  # dbt's import alone takes seconds: it waits until something needs it
