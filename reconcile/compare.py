@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import groupby, islice
 from typing import Any
 
 from reconcile.engines.base import Engine
+from reconcile.multiset import Rows, surplus_counts_sql, surplus_sql
+from reconcile.pieces import narrowed, pieces_of
 from reconcile.prepare import Prepared
 from reconcile.report import SAMPLE_LIMIT, Cell, Drift, Sample, SchemaChange
 from reconcile.statements import (
     HEAD,
     Comparison,
     Counts,
-    Rows,
     Totals,
     counts_sql,
     differences_sql,
+    gathered_sql,
     later_build_sql,
     missing_duplicates_sql,
-    surplus_counts_sql,
-    surplus_sql,
     totals_sql,
 )
 
+Row = tuple[Any, ...]
+_NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
 _FEW = 2_000  # differing rows taken in one piece
 _STREAMED = 50_000  # differing rows read one by one; beyond that they are counted in the engine
 
@@ -43,61 +46,122 @@ class Judged:
     rows_actual: int
 
 
-def judge(engine: Engine, prepared: Prepared, sample_limit: int = SAMPLE_LIMIT) -> Judged:
+Step = Callable[[int, int | None], None]  # rows compared so far, rows in all where somebody knows
+
+
+def judge(
+    engine: Engine,
+    prepared: Prepared,
+    sample_limit: int = SAMPLE_LIMIT,
+    step: Step = lambda done, whole: None,
+) -> Judged:
     """Compare. To be called inside ``engine.snapshot()``: every statement of it must see one state.
 
-    A level table costs one statement that returns one row. Where rows differ, those are read in a second one; where
-    too many do, they are counted in the engine and only a sample is read.
+    A level table costs one statement a piece of it, each of which returns one row. The rows that differ come in the
+    same row where the piece is small enough; otherwise they are read in a second statement, and where too many do,
+    they are counted in the engine and only a sample is read.
     """
-    comparison = replace(prepared.comparison, as_of=None)  # what the last build saw matters only where rows differ
-    if not comparison.key:
+    if not prepared.comparison.key:
         return _judge_bag(engine, prepared, sample_limit)
-    totals = Totals(*engine.one(totals_sql(comparison, prepared.actual_unique)))
-    if totals.level:
-        schema = Drift(schema=len(prepared.schema_changes))
-        return Judged(schema, {}, prepared.schema_changes, (), False, totals.pairs_expected, totals.rows_actual)
-    found = _found(engine, prepared, totals, sample_limit)
+    pieces = pieces_of(engine, prepared)
+    whole = sum(piece.rows or 0 for piece in pieces) or None
+    found = _Found()
+    for piece in pieces:
+        found += _judge_piece(engine, narrowed(prepared, piece.condition), piece.gather, sample_limit)
+        step(found.rows_actual, whole)
     if found.drift.pending and engine.one(later_build_sql(prepared.comparison))[0] > 0:
-        found = _found(engine, replace(prepared, comparison=comparison), totals, sample_limit)
+        return judge(engine, without_as_of(prepared), sample_limit, step)
     null_key = 0
-    samples = list(found.samples)
+    samples = sorted(found.samples, key=lambda sample: sample.kind == "pending")
     if found.null_keys:
+        comparison = without_as_of(prepared).comparison
         surplus_e, surplus_a, _, _ = engine.one(surplus_counts_sql(comparison, Rows.NULL_KEYS))
         null_key = int(max(surplus_e, surplus_a))
         samples += islice(_surplus(engine, comparison, Rows.NULL_KEYS, "null_key", sample_limit), sample_limit)
     drift = replace(found.drift, null_key=null_key, schema=len(prepared.schema_changes))
     return Judged(
         drift=drift,
-        columns={name: count for name, count in found.columns.items() if count},
+        columns={c.name: found.columns[c.name] for c in prepared.comparison.columns if found.columns[c.name]},
         schema_changes=prepared.schema_changes,
         samples=tuple(samples[:sample_limit]),
         truncated=drift.of_rows() + drift.pending > min(len(samples), sample_limit),
         rows_expected=found.rows_expected,
-        rows_actual=totals.rows_actual,
+        rows_actual=found.rows_actual,
     )
+
+
+def without_as_of(prepared: Prepared) -> Prepared:
+    """``prepared`` with nothing pending: every difference is drift."""
+    return replace(prepared, comparison=replace(prepared.comparison, as_of=None))
 
 
 @dataclass(frozen=True)
 class _Found:
     """The differing rows, but for those whose key has a NULL part: ``null_keys`` says that there are such."""
 
-    drift: Drift
-    columns: dict[str, int]
-    samples: list[Sample]
-    null_keys: bool
-    rows_expected: int
+    drift: Drift = field(default_factory=Drift)
+    columns: Counter[str] = field(default_factory=Counter)
+    samples: tuple[Sample, ...] = ()
+    null_keys: bool = False
+    rows_expected: int = 0
+    rows_actual: int = 0
+
+    def __add__(self, other: _Found) -> _Found:
+        return _Found(
+            self.drift + other.drift,
+            self.columns + other.columns,
+            self.samples + other.samples,
+            self.null_keys or other.null_keys,
+            self.rows_expected + other.rows_expected,
+            self.rows_actual + other.rows_actual,
+        )
 
 
-def _found(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found:
-    streamed = _streamed(engine, prepared, totals, sample_limit)
-    return streamed if streamed is not None else _counted(engine, prepared, totals, sample_limit)
+def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit: int) -> _Found:
+    # what the last build saw matters only where rows differ
+    comparison = without_as_of(prepared).comparison
+    rows: list[Row] | None = None
+    if gather:
+        row = engine.one(gathered_sql(comparison, prepared.actual_unique, engine.as_text))
+        pairs, of_expected, of_actual, gathered, in_table, twice = row
+        rows = sorted((_typed(found, comparison) for found in gathered or []), key=_place(prepared))
+        changed = sum(found[0] == "changed" for found in rows)
+        totals = Totals(pairs, of_expected, of_actual, changed, in_table, twice)
+    else:
+        totals = Totals(*engine.one(totals_sql(comparison, prepared.actual_unique)))
+    if totals.level:
+        return _Found(rows_expected=totals.pairs_expected, rows_actual=totals.rows_actual)
+    found = None
+    if not totals.repeated and totals.differing <= _STREAMED:
+        if rows is None or prepared.comparison.as_of is not None:
+            query = differences_sql(prepared.comparison, engine.as_text, None)
+            rows = engine.rows(query) if totals.differing <= _FEW else None
+            found = _streamed(prepared.comparison, rows or engine.stream(query), totals, sample_limit)
+        else:
+            found = _streamed(comparison, rows, totals, sample_limit)
+    return found or _counted(engine, prepared, totals, sample_limit)
 
 
-def _streamed(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found | None:
-    """Read every differing row once; None where that will not do: too many, or a key stands more than once."""
-    comparison = prepared.comparison
-    if totals.repeated or totals.differing > _STREAMED:
-        return None
+def _place(prepared: Prepared) -> Callable[[Row], list[Any]]:
+    """The key of a gathered row as something to sort by: numbers as numbers, all else by its text."""
+    bases = {column.name: column.base for column in prepared.actual_columns}
+    numeric = [bases.get(part.name) in _NUMBERS for part in prepared.comparison.key]
+
+    def place(row: Row) -> list[Any]:
+        parts = zip(row[HEAD:], numeric, strict=False)
+        return [("", Decimal(text)) if number and text else (text or "", 0) for text, number in parts]
+
+    return place
+
+
+def _typed(row: Sequence[str | None], comparison: Comparison) -> Row:
+    """A gathered row as ``differences_sql`` has it: whether a column differs is no text there."""
+    first = HEAD + len(comparison.key)
+    return tuple(value == "true" if i >= first and (i - first) % 3 == 2 else value for i, value in enumerate(row))
+
+
+def _streamed(comparison: Comparison, rows: Iterable[Row], totals: Totals, sample_limit: int) -> _Found | None:
+    """Count the differing rows, each once; None where a key of the definition itself stands more than once."""
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
     only_expected = only_actual = 0
@@ -105,8 +169,7 @@ def _streamed(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: 
     pending: list[Sample] = []
     before: tuple[object, ...] | None = None
     n = len(comparison.key)
-    query = differences_sql(comparison, engine.as_text, None)
-    for row in engine.rows(query) if totals.differing <= _FEW else engine.stream(query):
+    for row in rows:
         key = row[HEAD : HEAD + n]
         if key == before:
             return None  # the definition itself yields a key twice
@@ -121,8 +184,9 @@ def _streamed(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: 
             kept.append(_sample(row, comparison))
     null_expected = totals.pairs - totals.pairs_actual - only_expected
     null_actual = totals.pairs - totals.pairs_expected - only_actual
-    rows_expected = totals.pairs_expected
-    return _Found(Drift(**kinds), columns, drifted + pending, null_expected + null_actual > 0, rows_expected)
+    samples = tuple(drifted + pending)
+    null_keys = null_expected + null_actual > 0
+    return _Found(Drift(**kinds), columns, samples, null_keys, totals.pairs_expected, totals.rows_actual)
 
 
 def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found:
@@ -133,7 +197,7 @@ def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: i
         comparison = prepared.comparison
     row = engine.one(counts_sql(comparison))
     counts = Counts(*row[:10])
-    columns = {column.name: row[10 + i] for i, column in enumerate(comparison.columns)}
+    columns = Counter({column.name: row[10 + i] for i, column in enumerate(comparison.columns)})
     drift = Drift(counts.missing, counts.extra, counts.changed, pending=counts.pending)
     samples: list[Sample] = []
     rows_expected = counts.pairs_expected
@@ -146,10 +210,11 @@ def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: i
     if drift.missing or drift.extra or drift.changed or drift.pending:
         rows = engine.stream(differences_sql(comparison, engine.as_text, sample_limit, unique=not repeated))
         samples += [_sample(row, comparison) for row in rows]
-    return _Found(drift, columns, samples, bool(counts.null_expected or counts.null_actual), rows_expected)
+    null_keys = bool(counts.null_expected or counts.null_actual)
+    return _Found(drift, columns, tuple(samples), null_keys, rows_expected, totals.rows_actual)
 
 
-def _count_differences(engine: Engine, comparison: Comparison) -> tuple[Drift, dict[str, int]]:
+def _count_differences(engine: Engine, comparison: Comparison) -> tuple[Drift, Counter[str]]:
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
     for row in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):

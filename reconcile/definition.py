@@ -8,7 +8,7 @@ not reach the sources (100 keys of 200,000: 171 ms instead of 4).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # A call of these, or a read of these keywords, makes a model another one at every evaluation.
@@ -64,6 +64,10 @@ class Definition:
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
     built_at: str | None = None  # when that was (ISO 8601)
     volatile: str | None = None  # a call that may only feed ignored columns: the engine decides
+    # the definition over some rows of its sources only: relation -> a predicate on its rows
+    over: Callable[[Mapping[str, str]], str] | None = None
+    sources: Mapping[str, str | None] = field(default_factory=dict)  # what it reads -> its loaded_at_field
+    incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run
 
 
 def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: Mapping[str, str] | None = None) -> str:

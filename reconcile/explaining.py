@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reconcile.check import open_project, prepare_definition
+from reconcile.check import open_project
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
+from reconcile.multiset import Rows, surplus_counts_sql
 from reconcile.project import Options
-from reconcile.statements import Rows, surplus_counts_sql, totals_sql
+from reconcile.statements import totals_sql
+from reconcile.verdict import prepare_definition
 
 
 def explain(options: Options) -> Iterator[str]:
@@ -58,7 +60,8 @@ def _told(engine: Engine, definition: Definition) -> Iterator[str]:
     statement = totals_sql(comparison, prepared.actual_unique)
     if not comparison.key:
         statement = surplus_counts_sql(comparison, Rows.ALL)
-    estimate = engine.estimate(statement)
+    with engine.snapshot():
+        estimate = engine.plan(statement)
     if estimate:
-        yield f"-- estimate:  {estimate}"
+        yield f"-- estimate:  cost {estimate.cost:,.0f}, about {estimate.scanned:,} rows scanned"
     yield f"{statement};"

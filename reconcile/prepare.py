@@ -19,6 +19,7 @@ class Prepared:
     actual_columns: tuple[Column, ...]
     schema_changes: tuple[SchemaChange, ...]
     actual_unique: bool = False  # the database itself keeps the key unique and not NULL
+    relation: str | None = None  # the table that the actual side is a plain scan of, where it is one
 
 
 def prepare(
@@ -75,7 +76,7 @@ def prepare(
             columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
     comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns), as_of_sql if parts else None)
     unique = bool(parts) and relation is not None and engine.has_unique_index(relation, key)
-    return Prepared(comparison, tuple(actual_columns), tuple(changes), unique)
+    return Prepared(comparison, tuple(actual_columns), tuple(changes), unique, relation)
 
 
 def _key_part(name: str, left: dict[str, Column], right: dict[str, Column]) -> KeyPart:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import logging
 import os
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,13 @@ from reconcile.builds import last_builds
 from reconcile.definition import Definition, Node, Settings, mentions, splice, why_volatile
 from reconcile.errors import ProjectError
 
+_LEAVES = ("seed", "snapshot")
 _MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
 _QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check")
 
 
+log = logging.getLogger("reconcile")
+_one_dbt = threading.Lock()
 BeforeConnect = Callable[[str, Path], None]
 
 
@@ -129,16 +135,36 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
     compiled = _compile(options, manifest, [models[unique_id] for unique_id in wanted], root)
     nodes = {unique_id: _node(compiled[unique_id], models) for unique_id in wanted if unique_id in compiled}
     connection = _connection(options, root)
+    leaves = [*manifest.sources.values(), *(n for n in manifest.nodes.values() if n.resource_type in _LEAVES)]
     loads = _Loads(
-        {
-            source.relation_name: source.loaded_at_field
-            for source in manifest.sources.values()
-            if source.loaded_at_field
-        },
+        {leaf.relation_name: getattr(leaf, "loaded_at_field", None) for leaf in leaves if leaf.relation_name},
         last_builds(root, connection.target, _connection(replace(options, target=None), root).target),
     )
-    definitions = tuple(_definition(manifest.nodes[unique_id], nodes, options, loads) for unique_id in sorted(chosen))
+    definitions = tuple(
+        replace(
+            _definition(manifest.nodes[unique_id], nodes, options, loads),
+            incremental_sql=partial(_incremental_sql, options, manifest, unique_id, root),
+        )
+        for unique_id in sorted(chosen)
+    )
     return Project(connection, definitions, root)
+
+
+def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path) -> str | None:
+    """What the model's next build would run; None where dbt cannot say. dbt runs once at a time in a process."""
+    node = manifest.nodes[unique_id]
+    with _one_dbt, _nothing_on_stdout():
+        try:
+            node.config.full_refresh = None
+            extra = ["--no-populate-cache", "--indirect-selection", "empty", "--select", "fqn:" + ".".join(node.fqn)]
+            outcome = _invoke(options, manifest, "compile", resolve_root=root, extra=extra)
+        except ProjectError as error:
+            log.info("%s: the incremental SQL is not known: %s", node.name, error)
+            return None
+        finally:
+            node.config.full_refresh = True
+    found = [result.node for result in outcome.results if result.node.unique_id == unique_id]
+    return found[0].compiled_code if found else None
 
 
 def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
@@ -275,18 +301,19 @@ def _names(value: str | list[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Loads:
-    """Which source relations tell when a row was loaded (dbt's loaded_at_field), and when models were last built."""
+    """What models read that is no model: relation -> dbt's loaded_at_field, which tells when a row was loaded; and
+    when models were last built."""
 
-    loaded_at: Mapping[str, str]
+    loaded_at: Mapping[str, str | None]
     built_at: Mapping[str, datetime]
 
     def before_build(self, unique_id: str) -> dict[str, str] | None:
         """A predicate a source: only what was loaded before the model's last build began. None where unknown."""
         built_at = self.built_at.get(unique_id)
-        if built_at is None or not self.loaded_at:
+        if built_at is None or not any(self.loaded_at.values()):
             return None
         instant = f"timestamp with time zone '{built_at.isoformat()}'"
-        return {relation: f"({field}) <= {instant}" for relation, field in self.loaded_at.items()}
+        return {relation: f"({field}) <= {instant}" for relation, field in self.loaded_at.items() if field}
 
 
 def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads) -> Definition:
@@ -309,11 +336,15 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
         return replace(found, unverifiable="dbt could not compile it as a full refresh")
     if mentions(own.sql, own.relation_name):
         return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
-    sql = splice(own, nodes, deep=options.upstream == "deep")
+    deep = options.upstream == "deep"
+    sql = splice(own, nodes, deep=deep)
+    if deep:
+        read = {relation: field for relation, field in loads.loaded_at.items() if mentions(sql, relation)}
+        found = replace(found, over=lambda narrowed: splice(own, nodes, sources=narrowed), sources=read)
     volatile = why_volatile(sql)
     if volatile is not None and not settings.ignore:
         return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
-    before_build = loads.before_build(node.unique_id) if options.upstream == "deep" else None
+    before_build = loads.before_build(node.unique_id) if deep else None
     as_of = splice(own, nodes, sources=before_build) if before_build else None
     built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
     return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at, volatile=volatile)

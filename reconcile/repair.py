@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconcile import journal
-from reconcile.check import judge_definition, new_run_id, now, prepare_definition
+from reconcile.check import new_run_id, now
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import NotComparable, Refused
+from reconcile.multiset import Rows, surplus_sql
 from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, new_plan
 from reconcile.prepare import Prepared
 from reconcile.project import Project
 from reconcile.report import RepairOutcome, Report, TableReport, Verdict
-from reconcile.statements import HEAD, Rows, differences_sql, surplus_sql
+from reconcile.statements import HEAD, differences_sql
+from reconcile.verdict import judge_definition, prepare_definition
 from reconcile.writing import RowWriter
 
 log = logging.getLogger("reconcile")

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconcile.check import Progress, check_tables, now, open_project
+from reconcile.check import check_tables, now, open_project
 from reconcile.errors import Refused
 from reconcile.plan import Plan, read_plan, write_plan
 from reconcile.project import Options, Project
 from reconcile.repair import Guards, apply_plan, check_guards, make_plan, repair_report
 from reconcile.report import RepairOutcome, Report
+from reconcile.watching import Watcher
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,17 @@ class Asked:
     confirm: Callable[[str], bool]
 
 
-def repair_run(options: Options, asked: Asked, progress: Progress) -> Report:
+def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
     started_at = now()
     project = open_project(options)
     guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
     if asked.apply and asked.plan_file is not None:
         plan = read_plan(asked.plan_file, project.connection.target, project.connection.identity)
-        return _applied(project, plan, guards, asked, started_at, progress)
+        return _applied(project, plan, guards, asked, started_at, watcher)
     plan, tables = make_plan(project, guards)
     if asked.apply and plan.tables:
-        return _applied(project, plan, guards, asked, started_at, progress)
+        return _applied(project, plan, guards, asked, started_at, watcher)
     if not plan.tables:
         return repair_report(project, tables, started_at, _planned(plan, None))
     path = asked.plan_file or project.root / "target" / "reconcile" / "plans" / f"{plan.plan_id}.json"
@@ -44,13 +45,13 @@ def repair_run(options: Options, asked: Asked, progress: Progress) -> Report:
     return repair_report(project, tables, started_at, _planned(plan, str(path)))
 
 
-def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started_at: str, progress: Progress) -> Report:
+def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started_at: str, watcher: Watcher) -> Report:
     check_guards(plan, guards)
     if not asked.confirm(_said(plan)):
         raise Refused("not confirmed: nothing was written")
     done = apply_plan(project, plan, guards)
     # the proof: compared again after the commit, not believed
-    tables = check_tables(project, progress)
+    tables = check_tables(project, watcher)
     planned = _planned(plan, str(asked.plan_file) if asked.plan_file else None)
     outcome = replace(
         planned,

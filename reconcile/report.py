@@ -113,6 +113,7 @@ class TableReport:
     samples: tuple[Sample, ...] = ()
     truncated: bool = False
     error: str | None = None
+    hints: tuple[str, ...] = ()
     elapsed_ms: int = 0
     path: str | None = None  # the model's file, for annotations; not part of the JSON contract
 
@@ -187,6 +188,7 @@ class Report:
             entry["verdict"] = table.verdict.value
             entry["schema_changes"] = list(entry["schema_changes"])
             entry["samples"] = list(entry["samples"])
+            entry["hints"] = list(table.hints)
             tables.append(entry)
         body: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -218,6 +220,7 @@ def report_from_dict(body: dict[str, Any]) -> Report:
                 "verdict": Verdict(table["verdict"]),
                 "scope": Scope(**table["scope"]),
                 "drift": Drift(**table["drift"]),
+                "hints": tuple(table.get("hints", ())),
                 "schema_changes": tuple(SchemaChange(**change) for change in table["schema_changes"]),
                 "samples": tuple(
                     Sample(**{**s, "columns": {name: Cell(**cell) for name, cell in s["columns"].items()}})

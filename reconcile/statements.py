@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from reconcile.definition import quote
 
@@ -55,38 +54,41 @@ AsText = Callable[[str], str]
 HEAD = 3  # columns before the key in a row of differences_sql
 
 
-def _sides(comparison: Comparison, extra: str = "") -> str:
+def sides(comparison: Comparison, extra: str = "") -> str:
     """The sides as CTEs e, a (and b, as of the last build): k0.. the key, c0.. as compared, v0.. as they are."""
-    keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
-    values = [f"{quote(column.name)} as v{i}" for i, column in enumerate(comparison.columns)]
     selects = {"e": comparison.expected, "a": comparison.actual}
     if comparison.as_of is not None:
         selects["b"] = comparison.as_of
-    sides = []
-    for name, sql in selects.items():
-        compared = [
-            f"{column.actual if name == 'a' else column.expected} as c{i}"
-            for i, column in enumerate(comparison.columns)
-        ]
-        columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
-        sides.append(f"{name} as not materialized (\n  select {columns}{extra}\n  from (\n{sql}\n  ) as side\n)")
-    return ",\n".join(sides)
+    return ",\n".join(side(comparison, name, sql, extra) for name, sql in selects.items())
 
 
-def _differs(index: int, column: ComparedColumn, side: str = "e") -> str:
+def side(comparison: Comparison, name: str, sql: str, extra: str = "") -> str:
+    """One SELECT as a CTE of the comparison's form; as the table's side where its name is ``a``."""
+    keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
+    values = [f"{quote(column.name)} as v{i}" for i, column in enumerate(comparison.columns)]
+    compared = [
+        f"{column.actual if name == 'a' else column.expected} as c{i}" for i, column in enumerate(comparison.columns)
+    ]
+    columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
+    return f"{name} as not materialized (\n  select {columns}{extra}\n  from (\n{sql}\n  ) as side\n)"
+
+
+def _differs(index: int, column: ComparedColumn, left: str = "e", right: str = "a") -> str:
     if column.ignored:
         return "false"
-    differs = f"{side}.c{index} is distinct from a.c{index}"
+    differs = f"{left}.c{index} is distinct from {right}.c{index}"
     if column.tolerance is None:
         return differs
-    return f"({differs} and not coalesce(abs({side}.c{index} - a.c{index}) <= {column.tolerance!r}, false))"
+    return f"({differs} and not coalesce(abs({left}.c{index} - {right}.c{index}) <= {column.tolerance!r}, false))"
 
 
-def _any_differs(comparison: Comparison, side: str = "e") -> str:
-    return " or ".join(_differs(i, column, side) for i, column in enumerate(comparison.columns)) or "false"
+def any_differs(comparison: Comparison, left: str = "e", right: str = "a") -> str:
+    """Whether the rows of two sides differ in any column; ignored ones never do."""
+    found = (_differs(i, column, left, right) for i, column in enumerate(comparison.columns) if not column.ignored)
+    return " or ".join(found) or "false"
 
 
-def _joined(comparison: Comparison) -> str:
+def joined(comparison: Comparison) -> str:
     """The FROM clause: both sides joined on the key, with the side as of the last build where there is one."""
     joined = f"from e full join a on {_on(comparison)}"
     if comparison.as_of is None:
@@ -99,19 +101,19 @@ def _pending(comparison: Comparison) -> str:
     """The table's row (or its absence) is just what the last build had to leave."""
     if comparison.as_of is None:
         return "false"
-    same = f"a.present = 1 and b.present = 1 and not ({_any_differs(comparison, 'b')})"
+    same = f"a.present = 1 and b.present = 1 and not ({any_differs(comparison, 'b')})"
     return f"((a.present is null and b.present is null) or coalesce({same}, false))"
 
 
-def _different(comparison: Comparison) -> str:
-    return f"(a.present is null or e.present is null or {_any_differs(comparison)})"
+def different(comparison: Comparison) -> str:
+    return f"(a.present is null or e.present is null or {any_differs(comparison)})"
 
 
 def _on(comparison: Comparison) -> str:
     return " and ".join(f"e.k{i} = a.k{i}" for i in range(len(comparison.key)))
 
 
-def _null_key(side: str, comparison: Comparison) -> str:
+def null_key(side: str, comparison: Comparison) -> str:
     return "(" + " or ".join(f"{side}.k{i} is null" for i in range(len(comparison.key))) + ")"
 
 
@@ -159,14 +161,33 @@ class Totals:
 
 def totals_sql(comparison: Comparison, actual_unique: bool) -> str:
     """One row, as Totals: all that a level table needs, and no more. A key with a NULL part pairs with nothing."""
-    keys = ", ".join(_names("k", comparison.key))
+    changed = f"count(*) filter (where e.present = 1 and a.present = 1 and ({any_differs(comparison)}))"
+    return _totals(comparison, actual_unique, changed)
+
+
+def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText) -> str:
+    """The row of ``totals_sql``, with the differing rows themselves in the place of their number.
+
+    They are as ``differences_sql`` has them, in no order; None where there are none. One pass finds and brings them;
+    they stand in the server's memory meanwhile: only for sides of bounded size.
+    """
+    texts = ", ".join(f"({cell})::text" for cell in _difference(comparison, as_text))
+    gathered = (
+        f"array_agg(array[{texts}]) filter (where {different(comparison)}\n"
+        f"    and not (a.present is null and {null_key('e', comparison)})\n"
+        f"    and not (e.present is null and {null_key('a', comparison)}))"
+    )
+    return _totals(comparison, actual_unique, gathered)
+
+
+def _totals(comparison: Comparison, actual_unique: bool, differing: str) -> str:
+    keys = ", ".join(names("k", comparison.key))
     twice = (
-        f"(select count(*) from (select 1 from a where not {_null_key('a', comparison)} "
+        f"(select count(*) from (select 1 from a where not {null_key('a', comparison)} "
         f"group by {keys} having count(*) > 1) as twice)"
     )
     return (
-        f"with {_sides(comparison)}\nselect\n  count(*), count(e.present), count(a.present),\n"
-        f"  count(*) filter (where e.present = 1 and a.present = 1 and ({_any_differs(comparison)})),\n"
+        f"with {sides(comparison)}\nselect\n  count(*), count(e.present), count(a.present),\n  {differing},\n"
         f"  (select count(*) from a), {'0' if actual_unique else twice}\nfrom e full join a on {_on(comparison)}"
     )
 
@@ -179,27 +200,27 @@ def counts_sql(comparison: Comparison) -> str:
     """
     drifted = f"not {_pending(comparison)}"
     both = f"e.present = 1 and a.present = 1 and {drifted}"
-    null_e, null_a = _null_key("e", comparison), _null_key("a", comparison)
+    null_e, null_a = null_key("e", comparison), null_key("a", comparison)
     per_column = [
         f"count(*) filter (where {both} and {_differs(i, column)})" for i, column in enumerate(comparison.columns)
     ]
-    keys = ", ".join(_names("k", comparison.key))
+    keys = ", ".join(names("k", comparison.key))
     selected = [
         "count(*) filter (where e.present = 1)",
         "count(*) filter (where a.present = 1)",
         f"count(*) filter (where a.present is null and not {null_e} and {drifted})",
         f"count(*) filter (where e.present is null and not {null_a} and {drifted})",
-        f"count(*) filter (where {both} and ({_any_differs(comparison)}))",
+        f"count(*) filter (where {both} and ({any_differs(comparison)}))",
         f"count(*) filter (where a.present is null and {null_e})",
         f"count(*) filter (where e.present is null and {null_a})",
-        f"count(*) filter (where {_pending(comparison)} and {_different(comparison)} and {null_e} is not true)",
+        f"count(*) filter (where {_pending(comparison)} and {different(comparison)} and {null_e} is not true)",
         "(select count(*) from a)",
-        f"(select count(*) from (select 1 from a where not {_null_key('a', comparison)} "
+        f"(select count(*) from (select 1 from a where not {null_key('a', comparison)} "
         f"group by {keys} having count(*) > 1) as twice)",
         *per_column,
     ]
     listed = ",\n  ".join(selected)
-    return f"with {_sides(comparison)}\nselect\n  {listed}\n{_joined(comparison)}"
+    return f"with {sides(comparison)}\nselect\n  {listed}\n{joined(comparison)}"
 
 
 def later_build_sql(comparison: Comparison) -> str:
@@ -207,21 +228,36 @@ def later_build_sql(comparison: Comparison) -> str:
 
     Any such row was written since: the noted build is not the last one, and nothing may be called pending by it.
     """
-    was_other = f"b.present is null or {_any_differs(comparison, 'b')}"
+    was_other = f"b.present is null or {any_differs(comparison, 'b')}"
     return (
-        f"with {_sides(comparison)}\nselect count(*)\n{_joined(comparison)}\n"
-        f"where not {_different(comparison)} and ({was_other})"
+        f"with {sides(comparison)}\nselect count(*)\n{joined(comparison)}\n"
+        f"where not {different(comparison)} and ({was_other})"
     )
 
 
 def missing_duplicates_sql(comparison: Comparison) -> str:
     """One row: how many keys that the table lacks stand more than once on the expected side."""
-    keys = ", ".join(_names("e.k", comparison.key))
+    keys = ", ".join(names("e.k", comparison.key))
     return (
-        f"with {_sides(comparison)}\nselect count(*) from (\n  select 1 from e left join a on {_on(comparison)}\n"
-        f"  where a.present is null and not {_null_key('e', comparison)} \n"
+        f"with {sides(comparison)}\nselect count(*) from (\n  select 1 from e left join a on {_on(comparison)}\n"
+        f"  where a.present is null and not {null_key('e', comparison)} \n"
         f"  group by {keys} having count(*) > 1\n) as twice"
     )
+
+
+def _difference(comparison: Comparison, as_text: AsText) -> list[str]:
+    """What a differing row tells: HEAD, the key, then every column's (expected, actual, differs)."""
+    kind = (
+        f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
+        "when e.present is null then 'extra' else 'changed' end"
+    )
+    keys = [as_text(f"coalesce(e.k{i}, a.k{i})") for i in range(len(comparison.key))]
+    cells = [
+        cell
+        for i, column in enumerate(comparison.columns)
+        for cell in (as_text(f"e.v{i}"), as_text(f"a.v{i}"), _differs(i, column))
+    ]
+    return [kind, "e.present", "a.present", *keys, *cells]
 
 
 def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, unique: bool = True) -> str:
@@ -238,83 +274,19 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
         once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
     drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
     keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
-    cells = [
-        cell
-        for i, column in enumerate(comparison.columns)
-        for cell in (as_text(f"e.v{i}"), as_text(f"a.v{i}"), _differs(i, column))
-    ]
-    kind = (
-        f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
-        "when e.present is null then 'extra' else 'changed' end"
-    )
-    selected = ", ".join([kind, "e.present", "a.present", *map(as_text, keys_here), *cells])
+    selected = ", ".join(_difference(comparison, as_text))
     return (
-        f"with {_sides(comparison, window)}\nselect {selected}\n{_joined(comparison)}\n"
-        f"where {_different(comparison)}\n"
-        f"  and not (a.present is null and {_null_key('e', comparison)})\n"
-        f"  and not (e.present is null and {_null_key('a', comparison)}){once}\n"
-        f"order by {', '.join([*drifted_first, *keys_here])}{_limited(limit)}"
+        f"with {sides(comparison, window)}\nselect {selected}\n{joined(comparison)}\n"
+        f"where {different(comparison)}\n"
+        f"  and not (a.present is null and {null_key('e', comparison)})\n"
+        f"  and not (e.present is null and {null_key('a', comparison)}){once}\n"
+        f"order by {', '.join([*drifted_first, *keys_here])}{limited(limit)}"
     )
 
 
-class Rows(StrEnum):
-    """Which rows a multiset comparison looks at."""
-
-    ALL = "all"
-    NULL_KEYS = "null_keys"
-    TWICE = "twice"  # rows whose key stands more than once on either side
-
-
-def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
-    """Rows that one side has more often than the other: copies expected, copies actual, the key, the columns (text)."""
-    shown = [*_names("k", comparison.key), *_names("v", comparison.columns)]
-    listed = ", ".join(f"min({as_text(name)})" for name in shown)
-    grouped = ", ".join([*_names("k", comparison.key), *_names("c", comparison.columns)])
-    return (
-        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), {listed}\nfrom bag\ngroup by {grouped}\n"
-        f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{_limited(limit)}"
-    )
-
-
-def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
-    """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
-    grouped = ", ".join([*_names("k", comparison.key), *_names("c", comparison.columns)])
-    return (
-        f"{_bag(comparison, rows)},\ngrouped as (\n"
-        f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
-        "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
-        "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
-        "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
-    )
-
-
-def _bag(comparison: Comparison, rows: Rows) -> str:
-    """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
-    names = ", ".join(
-        [*_names("k", comparison.key), *_names("v", comparison.columns), *_names("c", comparison.columns)]
-    )
-    keys = ", ".join(_names("k", comparison.key))
-    where = dict.fromkeys("ea", "")
-    twice = ""
-    if rows is Rows.NULL_KEYS:
-        where = {side: f" where {_null_key(side, comparison)}" for side in "ea"}
-    elif rows is Rows.TWICE:
-        found = " union ".join(
-            f"select {keys} from {side} where not {_null_key(side, comparison)} group by {keys} having count(*) > 1"
-            for side in "ea"
-        )
-        twice = f",\ntwice as (\n  {found}\n)"
-        where = dict.fromkeys("ea", f" where ({keys}) in (select {keys} from twice)")
-    return (
-        f"with {_sides(comparison)}{twice},\nbag as (\n"
-        f"  select {names}, 1 as in_expected, 0 as in_actual from e{where['e']}\n  union all\n"
-        f"  select {names}, 0, 1 from a{where['a']}\n)"
-    )
-
-
-def _names(prefix: str, items: Sequence[object]) -> list[str]:
+def names(prefix: str, items: Sequence[object]) -> list[str]:
     return [f"{prefix}{i}" for i in range(len(items))]
 
 
-def _limited(limit: int | None) -> str:
+def limited(limit: int | None) -> str:
     return "" if limit is None else f"\nlimit {limit}"

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from reconcile.errors import ReconcileError
-from reconcile.report import Report, TableReport
+from reconcile.report import Report
+from reconcile.watching import Watcher
 
 REPORTS = ("json", "markdown", "junit", "html", "github")
 
@@ -78,19 +79,16 @@ def options_of(given: dict[str, Any]) -> Any:
     return Options(**{**{name: given[name] for name in names}, **lists, "upstream": given["upstream"]})
 
 
-def judging(command: str, given: dict[str, Any], run: Callable[[Callable[[TableReport], None]], Report]) -> int:
+def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report]) -> int:
     """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
     from reconcile import history
+    from reconcile.commands.progress import watcher_for
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     targets = [_report_target(value) for value in given["report"]]
-
-    def progress(table: TableReport) -> None:
-        if not given["quiet"]:
-            click.echo(f"{table.name}: {table.verdict.value} ({table.elapsed_ms / 1000:.2f} s)", err=True)
-
     try:
-        report = run(progress)
+        with watcher_for(given["quiet"], given["no_color"]) as watcher:
+            report = run(watcher)
         if (given["project_dir"] / "dbt_project.yml").exists():
             history.keep(report, given["project_dir"])
     except ReconcileError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import click
 
 from reconcile.commands.common import judging, options_of, output_options, project_options
 from reconcile.errors import ReconcileError
-from reconcile.report import KINDS, Report, TableReport
+from reconcile.report import KINDS, Report
+from reconcile.watching import Watcher
 
 
 @click.command()
@@ -20,24 +20,39 @@ from reconcile.report import KINDS, Report, TableReport
 @click.option(
     "--fail-on", metavar="KINDS", help=f"Only these kinds exit with 1: {', '.join(KINDS)} (default: all but pending)."
 )
+@click.option(
+    "--scope",
+    type=click.Choice(["auto", "capture", "sweep", "keys"]),
+    default="auto",
+    show_default=True,
+    help="What to look at: sweep reads every row, keys those of --keys.",
+)
+@click.option("--keys", metavar="FILE", help="Only these keys: a csv, JSON lines or one a line; - is stdin.")
 @output_options
-def check(fail_on: str | None, **given: Any) -> int:
+def check(fail_on: str | None, scope: str, keys: str | None, **given: Any) -> int:
     """Compare every selected incremental model with its own definition, row by row.
 
     \b
     reconcile check
     reconcile check -s outcomes --output json
     reconcile check -s tag:hourly --report junit=reconcile.xml
+    reconcile check -s outcomes --keys ids.txt
     """
+    if (scope == "keys") != (keys is not None) and scope != "auto":
+        raise click.UsageError("--scope keys and --keys FILE belong together")
     kinds = tuple(kind.strip() for kind in (fail_on or "").split(",") if kind.strip())
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise click.UsageError(f"--fail-on {unknown[0]}: the kinds are {', '.join(KINDS)}")
 
-    def run(progress: Callable[[TableReport], None]) -> Report:
+    def run(watcher: Watcher) -> Report:
         from reconcile.check import check as run_check
+        from reconcile.keys import read_keys
+        from reconcile.verdict import Asked
 
-        return run_check(options_of(given), kinds, progress)
+        mode = "sweep" if scope == "auto" else scope
+        asked = Asked("keys", read_keys(keys)) if keys is not None else Asked(mode)
+        return run_check(options_of(given), kinds, watcher, asked)
 
     return judging("check", given, run)
 
@@ -68,7 +83,7 @@ def diff(left: str, right: str, **given: Any) -> int:
     reconcile diff before.parquet after.parquet --key id --tolerance revenue=0.01
     """
 
-    def run(progress: Callable[[TableReport], None]) -> Report:
+    def run(watcher: Watcher) -> Report:
         from reconcile.diff import Asked
         from reconcile.diff import diff as run_diff
         from reconcile.project import Options
@@ -132,7 +147,7 @@ def repair(**given: Any) -> int:
     reconcile repair --apply --yes --allow-delete
     """
 
-    def run(progress: Callable[[TableReport], None]) -> Report:
+    def run(watcher: Watcher) -> Report:
         from reconcile.repairing import Asked, repair_run
 
         asked = Asked(
@@ -143,7 +158,7 @@ def repair(**given: Any) -> int:
             max_percent=given["max_percent"],
             confirm=(lambda said: True) if given["yes"] else _confirm,
         )
-        return repair_run(options_of(given), asked, progress)
+        return repair_run(options_of(given), asked, watcher)
 
     return judging("repair", given, run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,34 @@ class Column:
     nullable: bool = True
     generated: bool = False
     identity_always: bool = False
+    collation: str | None = None  # quoted; None for types that have none, and where the engine knows one order only
+
+    @property
+    def unbounded(self) -> str:
+        """The type without a length or precision that would cut a value on its way."""
+        return self.type if self.base == "DECIMAL" else re.sub(r"\([^)]*\)", "", self.type)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment in a database's life: ``at`` as ISO 8601, ``xid`` where it counts its transactions.
+
+    Every transaction below ``xid`` had ended by then.
+    """
+
+    at: str
+    xid: int | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a planner expects of a statement: its cost in the planner's own unit, the rows of its full join, each of
+    ``width`` bytes, and how many rows it reads."""
+
+    cost: float
+    rows: int
+    width: int
+    scanned: int
 
 
 class Engine(Protocol):
@@ -47,8 +76,29 @@ class Engine(Protocol):
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         """A call that differs at every evaluation and that these columns of ``sql`` depend on; None without one."""
 
-    def estimate(self, sql: str) -> str | None:
-        """What the planner expects of a statement, in words; None where the engine does not say."""
+    def plan(self, sql: str) -> Estimate | None:
+        """What the planner expects of a statement, without running it; None where the engine does not say."""
+
+    def histogram(self, relation_name: str, column: Column) -> list[str]:
+        """Values that cut a column into parts of about the same size, in its own order; none without statistics."""
+
+    def progress(self) -> float | None:
+        """How much of the running statement is done, from 0 to 1, asked by another thread; None: it does not say."""
+
+    def cancel(self) -> None:
+        """Stop the running statement from another thread: it fails, and its transaction is rolled back."""
+
+    def xid(self) -> int | None:
+        """The oldest transaction that may still run; None where the engine does not number them."""
+
+    def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
+        """A predicate on a source's rows: written before that moment. None where nothing tells."""
+
+    def writer(self, relation_name: str) -> str | None:
+        """An expression over a table's rows: the transaction that wrote each; None where nothing tells."""
+
+    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
+        """Whether an index begins with these columns in any order; None where the engine needs none."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from reconcile.definition import quote, why_volatile_beside
-from reconcile.engines.base import Column
+from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 _BATCH = 2_000
@@ -61,8 +61,30 @@ class DuckDBEngine:
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
 
-    def estimate(self, sql: str) -> str | None:
+    def plan(self, sql: str) -> Estimate | None:
         return None  # DuckDB estimates rows a node, and no cost
+
+    def histogram(self, relation_name: str, column: Column) -> list[str]:
+        return []
+
+    def progress(self) -> float | None:
+        done = self._connection.query_progress()
+        return done / 100 if done >= 0 else None
+
+    def cancel(self) -> None:
+        self._connection.interrupt()
+
+    def xid(self) -> int | None:
+        return None
+
+    def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
+        return f"({loaded_at}) <= timestamp with time zone '{moment.at}'" if loaded_at else None
+
+    def writer(self, relation_name: str) -> str | None:
+        return None
+
+    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
+        return None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reconcile.definition import quote, why_volatile
-from reconcile.engines.base import Column
+from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed, Refused
 
 _BATCH = 2_000
@@ -25,10 +25,13 @@ _COLLATED = frozenset({"text", "varchar"})
 
 _COLUMNS = """
     select a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
-           not a.attnotnull, a.attgenerated <> '', a.attidentity = 'a'
+           not a.attnotnull, a.attgenerated <> '', a.attidentity = 'a',
+           quote_ident(n.nspname) || '.' || quote_ident(l.collname)
     from pg_attribute a
     join pg_type t on t.oid = a.atttypid
     left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+    left join pg_collation l on l.oid = a.attcollation
+    left join pg_namespace n on n.oid = l.collnamespace
     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
     order by a.attnum
 """
@@ -39,6 +42,24 @@ _UNIQUE = """
     where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
       and i.indpred is null and i.indexprs is null and i.indnatts = i.indnkeyatts
     group by i.indexrelid
+"""
+_LEADING = """
+    select array_agg(a.attname::text)
+    from pg_index i
+    cross join unnest(i.indkey::int[]) with ordinality as k (attnum, place)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = $1 and i.indisvalid and i.indpred is null and k.place <= $2
+    group by i.indexrelid
+"""
+# xmin holds the lower 32 bits of a transaction's number; a visible row's is below the snapshot's end
+_XMAX = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+_ROW_XID = f"({_XMAX} - (({_XMAX} - xmin::text::bigint) & 4294967295))"
+_HISTOGRAM = """
+    select b.bound from pg_stats s
+    join pg_class c on c.relname = s.tablename and c.relnamespace = quote_ident(s.schemaname)::regnamespace
+    cross join unnest(s.histogram_bounds::text::text[]) with ordinality as b (bound, place)
+    where c.oid = to_regclass($1)::oid and s.attname = $2 and not s.inherited
+    order by b.place
 """
 
 
@@ -124,11 +145,47 @@ class PostgresEngine:
         plan = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
         return why_volatile("\n".join(row[0] for row in plan))
 
-    def estimate(self, sql: str) -> str | None:
-        with self.snapshot():
-            plan = self.one(f"explain (format json) {sql}")[0][0]["Plan"]
+    def plan(self, sql: str) -> Estimate | None:
+        plan = self.one(f"explain (format json) {sql}")[0][0]["Plan"]
         scanned = sum(node["Plan Rows"] for node in _nodes(plan) if node["Node Type"].endswith("Scan"))
-        return f"cost {plan['Total Cost']:,.0f}, about {scanned:,} rows scanned"
+        # below a Gather the rows are those of one worker
+        shares = 1 + max((node.get("Workers Planned", 0) for node in _nodes(plan)), default=0)
+        sizes = [
+            (node["Plan Rows"] * (shares if node.get("Parallel Aware") else 1), node["Plan Width"])
+            for node in _nodes(plan)
+            if node.get("Join Type") == "Full"
+        ] or [(plan["Plan Rows"], plan["Plan Width"])]
+        rows, width = max(sizes)
+        return Estimate(plan["Total Cost"], rows, width, scanned)
+
+    def histogram(self, relation_name: str, column: Column) -> list[str]:
+        bounds = self.rows(_HISTOGRAM, [_without_database(relation_name), column.name])
+        return [bound for (bound,) in bounds]
+
+    def progress(self) -> float | None:
+        return None
+
+    def cancel(self) -> None:
+        self._connection.cancel_safe(timeout=5)
+
+    def xid(self) -> int | None:
+        return int(self.one("select pg_snapshot_xmin(pg_current_snapshot())::text")[0])
+
+    def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
+        if moment.xid is not None and self.writer(relation_name):
+            return f"{_ROW_XID} < {moment.xid}"
+        return f"({loaded_at}) <= timestamp with time zone '{moment.at}'" if loaded_at else None
+
+    def writer(self, relation_name: str) -> str | None:
+        kind = self.rows(
+            "select 1 from pg_class where oid = to_regclass($1)::oid and relkind in ('r', 'p', 'm')",
+            [_without_database(relation_name)],
+        )
+        return _ROW_XID if kind else None
+
+    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
+        leading = self.rows(_LEADING, [self._oid(relation_name), len(columns)])
+        return any(set(names) == set(columns) for (names,) in leading)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconcile.render.text import key_of, kinds, shown
+from reconcile.render.text import causes_of, key_of, kinds, shown
 from reconcile.report import Report, Verdict
 
 _MOST = 10  # GitHub keeps ten annotations of a level a step
@@ -19,6 +19,8 @@ def render_github(report: Report) -> str:
         place = f"file={_property(table.path)},line=1," if table.path else ""
         if table.verdict is Verdict.DRIFT:
             said = f"{shown(table.name)} is not what a full refresh would build: {kinds(table.drift)}"
+            if table.causes:
+                said += f" ({causes_of(table)})"
             if table.samples:
                 first = table.samples[0]
                 cells = ", ".join(

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.render.text import key_of, kinds, preview, rows_of, shown
+from reconcile.render.text import causes_of, key_of, kinds, preview, rows_of, shown
 from reconcile.report import RepairOutcome, Report, Sample, TableReport, Verdict
 
 _STYLE = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
@@ -21,6 +21,8 @@ def print_report(report: Report, console: Console) -> None:
             console.print(Text(f"{shown(table.name)}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
         if table.drift.any():
             console.print(_drifted(table))
+        for hint in table.hints:
+            console.print(Text(f"  hint: {shown(hint, 1000)}", style="dim"))
     if report.repair is not None:
         console.print(_repaired(report.repair))
     if report.error:
@@ -71,15 +73,18 @@ def _drifted(table: TableReport) -> RenderableType:
             "  by column: " + ", ".join(f"{shown(name)} {n:,}" for name, n in table.columns.items()), style="dim"
         )
     parts: list[RenderableType] = [heading]
+    if table.causes:
+        parts.append(Text(f"  causes   {causes_of(table)}"))
     for change in table.schema_changes:
         expected, actual = change.expected or "no such column", change.actual or "no such column"
         parts.append(Text(f"  schema   {shown(change.column)}: expected {expected}, is {actual}"))
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("kind", ", ".join(map(shown, table.key)) or "key", "column", "expected", "actual"):
-        grid.add_column(name, overflow="fold", no_wrap=len(grid.columns) < 2)
+    for name in ("kind", "cause", ", ".join(map(shown, table.key)) or "key", "column", "expected", "actual"):
+        if name != "cause" or table.causes:
+            grid.add_column(name, overflow="fold", no_wrap=name not in ("column", "expected", "actual"))
     for sample in table.samples[:_SAMPLES_SHOWN]:
         for cells in _cells(sample):
-            grid.add_row(*cells)
+            grid.add_row(*(cells if table.causes else (cells[0], *cells[2:])))
     if table.samples:
         parts.append(grid)
     hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
@@ -95,14 +100,20 @@ def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
         in_table = sample.stands_in_table
         none = "once" if sample.kind == "duplicate" and in_table else "no row"
         expected, actual = (none, preview(sample)) if in_table else (preview(sample), none)
-        return [(sample.kind, key_of(sample, named=False), Text("(the row)", style="dim"), expected, actual)]
+        whole = Text("(the row)", style="dim")
+        return [(sample.kind, _cause(sample), key_of(sample, named=False), whole, expected, actual)]
     rows: list[tuple[str | Text, ...]] = []
     for index, (name, cell) in enumerate(sample.columns.items()):
         left, right = marked(shown(cell.expected), shown(cell.actual))
         first = index == 0
         key = key_of(sample, named=False) if first else ""
-        rows.append((sample.kind if first else "", key, shown(name), left, right))
+        kind, cause = (sample.kind, _cause(sample)) if first else ("", "")
+        rows.append((kind, cause, key, shown(name), left, right))
     return rows
+
+
+def _cause(sample: Sample) -> str:
+    return (sample.cause or "").replace("_", " ")
 
 
 def marked(expected: str, actual: str) -> tuple[Text, Text]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from reconcile.render.text import key_of, kinds, shown
+from reconcile.render.text import causes_of, key_of, kinds, shown
 from reconcile.report import Report, TableReport, Verdict
 
 # what XML 1.0 cannot hold at all, escaped or not
@@ -55,6 +55,9 @@ def render_junit(report: Report) -> str:
 
 def _details(table: TableReport) -> str:
     lines = [f"{c.column}: expected {c.expected}, is {c.actual}" for c in table.schema_changes]
+    if table.causes:
+        lines.append(f"causes: {causes_of(table)}")
+    lines += [f"hint: {hint}" for hint in table.hints]
     for sample in table.samples:
         cells = "; ".join(f"{n}: expected {shown(c.expected)}, is {shown(c.actual)}" for n, c in sample.columns.items())
         lines.append(f"{sample.kind} {key_of(sample)} {cells}")

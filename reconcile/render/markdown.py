@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconcile.render.text import key_of, kinds, rows_of, shown
+from reconcile.render.text import causes_of, key_of, kinds, rows_of, shown
 from reconcile.report import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
@@ -25,7 +25,7 @@ def render_markdown(report: Report) -> str:
     if report.error:
         lines.insert(2, f"\n**Error:** {_cell(report.error)}")
     for table in report.tables:
-        why = table.error or table.scope.reason
+        why = table.error or causes_of(table) or table.scope.reason
         lines.append(
             f"| {_cell(table.name)} | {_MARK[table.verdict]} {table.verdict.value} | {rows_of(table)} "
             f"| {kinds(table.drift)} | {_cell(why)} |"
@@ -37,18 +37,21 @@ def render_markdown(report: Report) -> str:
             "",
             f"### {_cell(table.name)}",
             "",
-            "| kind | key | column | expected | actual |",
-            "| --- | --- | --- | --- | --- |",
+            "| kind | cause | key | column | expected | actual |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for change in table.schema_changes:
-            lines.append(f"| schema | | {_cell(change.column)} | {_cell(change.expected)} | {_cell(change.actual)} |")
+            lines.append(f"| schema | | | {_cell(change.column)} | {_cell(change.expected)} | {_cell(change.actual)} |")
         for sample in table.samples[:_SAMPLES_SHOWN]:
             for name, cell in sample.columns.items():
                 values = " | ".join(_sides(sample, cell))
-                lines.append(f"| {sample.kind} | {_cell(key_of(sample))} | {_cell(name)} | {values} |")
+                cause = (sample.cause or "").replace("_", " ")
+                lines.append(f"| {sample.kind} | {cause} | {_cell(key_of(sample))} | {_cell(name)} | {values} |")
         hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
         if hidden > 0:
             lines += ["", f"… and {hidden:,} more rows."]
+    for table in report.tables:
+        lines += [f"\n**Hint** ({_cell(table.name)}): {shown(hint, 1000).translate(_ESCAPED)}" for hint in table.hints]
     text = "\n".join(lines) + "\n"
     if len(text) <= _LIMIT:
         return text

@@ -39,6 +39,11 @@ def kinds(drift: Drift) -> str:
     return ", ".join(said) or "-"
 
 
+def causes_of(table: TableReport) -> str:
+    """ "2 late, 1 manual edit", or nothing."""
+    return ", ".join(f"{count:,} {cause.replace('_', ' ')}" for cause, count in table.causes.items())
+
+
 def key_of(sample: Sample, named: bool = True) -> str:
     """The key's values, with their names unless ``named`` is False (a table's heading can carry them)."""
     if not named and sample.key:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconcile.compare import Judged, judge
+from reconcile.compare import Judged, Step, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.engines.postgres import PostgresEngine
@@ -35,7 +35,7 @@ class Tables:
                 values = ", ".join("(" + ", ".join(map(str, row)) + ")" for row in rows)
                 self.run(f"insert into {name} values {values}")
 
-    def judge(self, *key: str, samples: int = 100, **more: Any) -> Judged:
+    def judge(self, *key: str, samples: int = 100, step: Step = lambda done, whole: None, **more: Any) -> Judged:
         expected_columns = self.engine.table_columns("expected")
         actual_columns = self.engine.table_columns("actual")
         assert expected_columns is not None
@@ -50,7 +50,7 @@ class Tables:
                 key=key,
                 **more,
             )
-            return judge(self.engine, prepared, samples)
+            return judge(self.engine, prepared, samples, step)
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from reconcile import pieces
+from reconcile.engines.postgres import PostgresEngine
 from reconcile.report import Drift
+from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 
 CASES = 500  # an engine
@@ -104,6 +107,31 @@ def test_the_verdict_is_the_oracles_on_random_tables(tables: Tables) -> None:
         assert found.drift == wanted, f"seed {seed}: {types} key {n_key}\nexpected {expected}\nactual {actual}"
         assert (found.rows_expected, found.rows_actual) == (len(expected), len(actual))
         assert len(found.samples) == wanted.of_rows() or n_key == 0 or wanted.null_key
+
+
+def test_pieces_of_a_table_add_up_to_the_whole(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same random tables cut into ranges of a few keys, each compared by itself."""
+    monkeypatch.setattr(pieces, "_ROWS", 2)
+    monkeypatch.setattr(pieces, "_DEARER", float("inf"))
+    tables = Tables(PostgresEngine(database.conninfo), "postgres")
+    cut = 0
+    for seed in range(CASES // 4):
+        types, n_key, expected, actual = random_case(seed)
+        columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+        tables.make(columns, *([tuple(map(literal, row)) for row in rows] for rows in (expected, actual)))
+        tables.run("analyze actual", "analyze expected")
+        steps: list[int] = []
+        found = tables.judge(
+            *(f"c{i}" for i in range(n_key)), relation="actual", step=lambda done, _, s=steps: s.append(done)
+        )
+
+        assert found.drift == oracle(n_key, expected, actual), f"seed {seed}"
+        assert (found.rows_expected, found.rows_actual) == (len(expected), len(actual))
+        if n_key:
+            assert steps[-1] == len(actual)
+        cut += len(steps) > 1
+    tables.engine.close()
+    assert cut > CASES // 20
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -63,11 +63,16 @@ def report() -> Report:
         columns={"likes_count": 1},
         schema_changes=(SchemaChange("topic", "type", "text", "integer"),),
         samples=(
-            Sample("changed", {"tweet_id": "9007199254740993"}, {"likes_count": Cell("1187", "1137")}),
+            Sample("changed", {"tweet_id": "9007199254740993"}, {"likes_count": Cell("1187", "1137")}, "manual_edit"),
             Sample(
-                "missing", {"tweet_id": "2111136142324662277"}, {"content": Cell("hello", None), "n": Cell("4", None)}
+                "missing",
+                {"tweet_id": "2111136142324662277"},
+                {"content": Cell("hello", None), "n": Cell("4", None)},
+                "late",
             ),
         ),
+        causes={"late": 1, "manual_edit": 1},
+        hints=("the filter on posted_at passed over them: a look-back of 2 hours would have caught the late key",),
         elapsed_ms=120,
         path="dbt_project/models/core/learning_posts.sql",
     )
@@ -181,7 +186,7 @@ def test_hostile_values_are_harmless_in_text_formats() -> None:
     markdown = FORMATS["markdown"](what)
     assert "<script>" not in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| changed")]
-    assert {line.count("|") for line in rows} == {6}
+    assert {line.count("|") for line in rows} == {7}
 
 
 def test_long_values_are_cut_and_say_so() -> None:

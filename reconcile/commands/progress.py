@@ -1,0 +1,114 @@
+"""Progress on stderr: a bar a table at a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+import click
+
+from reconcile.report import TableReport
+from reconcile.watching import Watcher
+
+_EVERY = 2.0  # seconds between two lines of one table
+
+
+def watcher_for(quiet: bool, no_color: bool) -> AbstractContextManager[Watcher]:
+    """What to tell a run's user with: nothing, bars, or lines."""
+    if quiet:
+        return nullcontext(Watcher())
+    return Bars(no_color) if sys.stderr.isatty() else nullcontext(Lines())
+
+
+def ended_line(table: TableReport) -> str:
+    return f"{table.name}: {table.verdict.value} ({table.elapsed_ms / 1000:.2f} s)"
+
+
+class _Pace:
+    """When a table began and how far it is: what rate and time left are reckoned from."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.told = self.began
+
+    def due(self) -> bool:
+        """Whether the last word on it is long enough ago for another."""
+        if time.monotonic() - self.told < _EVERY:
+            return False
+        self.told = time.monotonic()
+        return True
+
+    def line(self, name: str, done: int, whole: int | None) -> str:
+        seconds = max(time.monotonic() - self.began, 1e-3)
+        rate = done / seconds
+        left = f", {max(whole - done, 0) / rate:.0f} s left" if whole and rate else ""
+        return f"{name}: {done:,}{f' of about {whole:,}' if whole else ''} keys, {rate:,.0f}/s{left}"
+
+    def share_line(self, name: str, done: float) -> str:
+        seconds = time.monotonic() - self.began
+        left = f", {seconds / done - seconds:.0f} s left" if done > 0 else ""
+        return f"{name}: {done:.0%}{left}"
+
+
+class Lines(Watcher):
+    """A line a table every two seconds, and one when it is judged."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, _Pace] = {}
+
+    def began(self, name: str) -> None:
+        self._paces[name] = _Pace()
+
+    def step(self, name: str, done: int, whole: int | None) -> None:
+        if self._paces[name].due():
+            click.echo(self._paces[name].line(name, done, whole), err=True)
+
+    def share(self, name: str, done: float) -> None:
+        if self._paces[name].due():
+            click.echo(self._paces[name].share_line(name, done), err=True)
+
+    def ended(self, table: TableReport) -> None:
+        click.echo(ended_line(table), err=True)
+
+
+class Bars(Watcher, AbstractContextManager["Bars"]):
+    """A bar a table that is being compared; judged ones leave a line."""
+
+    def __init__(self, no_color: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, no_color=no_color or None, highlight=False, emoji=False, markup=False)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[said]}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, _Pace] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def began(self, name: str) -> None:
+        with self._lock:
+            self._paces[name] = _Pace()
+            self._tasks[name] = self._progress.add_task(name, total=None, said="")
+
+    def step(self, name: str, done: int, whole: int | None) -> None:
+        said = self._paces[name].line(name, done, whole).split(": ", 1)[1].rsplit(", ", 1)[0]
+        self._progress.update(self._tasks[name], completed=done, total=whole, said=said)
+
+    def share(self, name: str, done: float) -> None:
+        self._progress.update(self._tasks[name], completed=done, total=1.0, said=f"{done:.0%}")
+
+    def ended(self, table: TableReport) -> None:
+        with self._lock:
+            task = self._tasks.pop(table.name, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        self._progress.console.print(ended_line(table))

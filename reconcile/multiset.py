@@ -1,0 +1,60 @@
+"""Rows compared as a multiset: of tables without a key, with a NULL part in it, or whose key stands more than once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from reconcile.statements import AsText, Comparison, limited, names, null_key, sides
+
+
+class Rows(StrEnum):
+    """Which rows a multiset comparison looks at."""
+
+    ALL = "all"
+    NULL_KEYS = "null_keys"
+    TWICE = "twice"  # rows whose key stands more than once on either side
+
+
+def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
+    """Rows that one side has more often than the other: copies expected, copies actual, the key, the columns (text)."""
+    shown = [*names("k", comparison.key), *names("v", comparison.columns)]
+    listed = ", ".join(f"min({as_text(name)})" for name in shown)
+    grouped = ", ".join([*names("k", comparison.key), *names("c", comparison.columns)])
+    return (
+        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), {listed}\nfrom bag\ngroup by {grouped}\n"
+        f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{limited(limit)}"
+    )
+
+
+def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
+    """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
+    grouped = ", ".join([*names("k", comparison.key), *names("c", comparison.columns)])
+    return (
+        f"{_bag(comparison, rows)},\ngrouped as (\n"
+        f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
+        "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
+        "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
+        "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
+    )
+
+
+def _bag(comparison: Comparison, rows: Rows) -> str:
+    """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
+    every = ", ".join([*names("k", comparison.key), *names("v", comparison.columns), *names("c", comparison.columns)])
+    keys = ", ".join(names("k", comparison.key))
+    where = dict.fromkeys("ea", "")
+    twice = ""
+    if rows is Rows.NULL_KEYS:
+        where = {side: f" where {null_key(side, comparison)}" for side in "ea"}
+    elif rows is Rows.TWICE:
+        found = " union ".join(
+            f"select {keys} from {side} where not {null_key(side, comparison)} group by {keys} having count(*) > 1"
+            for side in "ea"
+        )
+        twice = f",\ntwice as (\n  {found}\n)"
+        where = dict.fromkeys("ea", f" where ({keys}) in (select {keys} from twice)")
+    return (
+        f"with {sides(comparison)}{twice},\nbag as (\n"
+        f"  select {every}, 1 as in_expected, 0 as in_actual from e{where['e']}\n  union all\n"
+        f"  select {every}, 0, 1 from a{where['a']}\n)"
+    )

@@ -1,0 +1,65 @@
+"""When each model was last proven level, and by which definition: what the causes of a later drift are told by.
+
+Kept in a file beside our other state: a role that may only read can still prove.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconcile.engines.base import Moment
+
+log = logging.getLogger("reconcile")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """At ``moment`` the table held just what ``sql`` gave."""
+
+    moment: Moment
+    sql: str
+
+
+class Proofs:
+    """The proofs of one database, by ``unique_id``. A lost or foreign file costs causes, never a verdict."""
+
+    def __init__(self, root: Path, identity: str) -> None:
+        self._file = root / "target" / "reconcile" / "proven.json"
+        self._identity = identity
+        self._all = _read(self._file)
+        self._new: dict[str, dict[str, object]] = {}
+
+    def of(self, unique_id: str) -> Proof | None:
+        found = self._all.get(self._identity, {}).get(unique_id)
+        if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
+            return None
+        xid = found.get("xid")
+        return Proof(Moment(str(found.get("at")), xid if isinstance(xid, int) else None), str(found["sql"]))
+
+    def add(self, unique_id: str, proof: Proof) -> None:
+        self._new[unique_id] = {"at": proof.moment.at, "xid": proof.moment.xid, "sql": proof.sql}
+
+    def keep(self) -> None:
+        """Write what was added; told and passed over where that cannot be done."""
+        if not self._new:
+            return
+        kept = _read(self._file)  # another run may have written meanwhile
+        kept.setdefault(self._identity, {}).update(self._new)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._file.with_suffix(".draft")
+            draft.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            draft.replace(self._file)
+        except OSError as error:
+            log.warning("what was proven could not be kept in %s: %s", self._file, error.strerror)
+
+
+def _read(file: Path) -> dict[str, dict[str, object]]:
+    try:
+        body = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,253 @@
+"""One model's verdict: its table against its definition, or why neither can be judged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconcile.causes import Cause, find_causes, usable
+from reconcile.compare import Judged, judge
+from reconcile.definition import Definition
+from reconcile.engines.base import Engine, Moment
+from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError
+from reconcile.hints import hints_for
+from reconcile.keys import Keys, Values, condition
+from reconcile.multiset import Rows, surplus_counts_sql
+from reconcile.pieces import narrowed
+from reconcile.prepare import Prepared, prepare, stored_sql
+from reconcile.proofs import Proof, Proofs
+from reconcile.report import Scope, TableReport, Verdict
+from reconcile.statements import Comparison, Totals, totals_sql
+from reconcile.ties import twisted
+from reconcile.watching import Watcher, polled
+
+log = logging.getLogger("reconcile")
+_NOTHING = Scope("sweep", "nothing was read", rows_expected=None, rows_actual=None)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to look at in a model: ``keys`` None for every row. ``mode`` is the scope's name in the report."""
+
+    mode: str = "sweep"
+    keys: Keys | None = None
+
+
+@dataclass
+class _Unjudged(Exception):
+    """There is no verdict on a model, and why."""
+
+    verdict: Verdict
+    why: str
+    hints: tuple[str, ...] = ()
+
+
+def judge_definition(
+    engine: Engine,
+    definition: Definition,
+    asked: Asked = Asked(),
+    proofs: Proofs | None = None,
+    at: str = "",
+    watcher: Watcher = Watcher(),  # noqa: B008  does nothing
+) -> TableReport:
+    """One model's report: its verdict, or why there is none. ``at``: the run's time, for the proof of a level table."""
+    started = time.monotonic()
+    watcher.began(definition.name)
+
+    def told(verdict: Verdict, scope: Scope = _NOTHING, **found: Any) -> TableReport:
+        return TableReport(
+            name=definition.name,
+            unique_id=definition.unique_id,
+            relation=definition.relation_name,
+            key=definition.key,
+            verdict=verdict,
+            scope=replace(scope, mode=asked.mode) if scope is _NOTHING else scope,
+            elapsed_ms=round((time.monotonic() - started) * 1000),
+            path=definition.path,
+            **found,
+        )
+
+    try:
+        with polled(engine, definition.name, watcher):
+            found = _judged(engine, definition, asked, proofs, at, watcher)
+    except _Unjudged as unjudged:
+        return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
+    except ReconcileError as error:
+        return told(Verdict.ERROR, error=f"{definition.name}: {error}")
+    if found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any():
+        nothing = "both sides are empty: nothing was compared"
+        if found.scope.keys_checked is not None:
+            nothing = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
+        return told(Verdict.UNVERIFIED, found.scope, error=nothing)
+    return told(
+        Verdict.DRIFT if found.judged.drift.any() else Verdict.LEVEL,
+        found.scope,
+        drift=found.judged.drift,
+        columns=found.judged.columns,
+        causes=found.causes,
+        schema_changes=found.judged.schema_changes,
+        samples=found.judged.samples,
+        truncated=found.judged.truncated,
+        hints=found.hints,
+    )
+
+
+@dataclass(frozen=True)
+class _FoundHere:
+    judged: Judged
+    scope: Scope
+    causes: dict[str, int]
+    hints: tuple[str, ...]
+
+
+def _judged(
+    engine: Engine, definition: Definition, asked: Asked, proofs: Proofs | None, at: str, watcher: Watcher
+) -> _FoundHere:
+    if definition.unverifiable is not None or definition.sql is None:
+        raise _Unjudged(Verdict.UNVERIFIED, definition.unverifiable or "it has no definition")
+    if asked.mode == "capture":
+        raise _Unjudged(
+            Verdict.UNVERIFIED, "nothing captures its changes: check it with --scope sweep, which reads every row"
+        )
+    keys = asked.keys.of(definition.key) if asked.keys is not None else None
+    unsettled = None
+    if engine.table_columns(definition.relation_name) is not None:
+        unsettled = _why_unsettled(engine, definition, keys)
+    proof = usable(engine, definition, proofs.of(definition.unique_id)) if proofs else None
+
+    def step(done: int, whole: int | None) -> None:
+        watcher.step(definition.name, done, whole)
+
+    with engine.snapshot():
+        prepared = prepare_definition(engine, definition)
+        if prepared is None:
+            missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
+            raise _Unjudged(Verdict.ERROR, missing)
+        if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
+            why = f"it calls {call} for more than ignored columns: it is no function of its sources"
+            raise _Unjudged(Verdict.UNVERIFIED, why)
+        if keys is not None:
+            prepared = narrowed(prepared, _condition(prepared, keys))
+        found = judge(engine, prepared, step=step)
+        moment = Moment(at, engine.xid())
+        causes: dict[str, int] = {}
+        if found.drift.of_rows() and prepared.comparison.key:
+            found, causes = _explained(engine, definition, prepared, proof, found)
+        late = causes.get(Cause.LATE, 0)
+        hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
+    level = not found.drift.any() and keys is None and not found.drift.pending and found.rows_actual > 0
+    if proofs is not None and level and definition.over is not None:
+        proofs.add(definition.unique_id, Proof(moment, definition.sql))
+    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints)
+
+
+def _explained(
+    engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, found: Judged
+) -> tuple[Judged, dict[str, int]]:
+    drift = found.drift
+    plain = drift.missing + drift.extra + drift.changed
+    causes = find_causes(engine, definition, prepared, proof, found.samples, plain, drift.duplicate)
+    return replace(found, samples=tuple(causes.on(sample) for sample in found.samples)), causes.counts
+
+
+def _scope(
+    definition: Definition, found: Judged, asked: Asked, keys: list[Values] | None, unsettled: str | None
+) -> Scope:
+    reason = "every row of both sides was compared"
+    if keys is not None:
+        reason = "only the rows of the keys that were given were compared"
+    if not definition.key:
+        reason += "; the model has no unique_key, so rows were compared as a multiset"
+    if found.drift.pending:
+        reason += f"; pending rows were loaded after the last noted build ({definition.built_at})"
+    if unsettled is not None:
+        reason += f"; whether ties matter could not be told: {unsettled}"
+    checked = len(keys) if keys is not None else None
+    return Scope(asked.mode, reason, checked, found.rows_expected, found.rows_actual)
+
+
+def _condition(prepared: Prepared, keys: list[Values]) -> str:
+    names = [part.name for part in prepared.comparison.key]
+    columns = {column.name: column for column in prepared.actual_columns}
+    expression = next((part for part in prepared.comparison.key if part.name not in columns), None)
+    if expression is not None:
+        raise NotComparable(f"the key {expression.name} is an expression, which keys cannot be looked up by")
+    return condition(names, [columns[name] for name in names], keys)
+
+
+def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | None) -> str | None:
+    """Why it could not be told whether ties matter; None where they do not. Raises _Unjudged where they do."""
+    assert definition.sql is not None
+    try:
+        ways = twisted(stored_sql(definition.sql, dict(definition.contract)), engine.kind)
+    except ValueError as error:
+        return str(error)
+    if ways is None:
+        return None
+    try:
+        with engine.snapshot():
+            prepared = prepare_definition(engine, definition)
+            if prepared is None or definition.volatile is not None:
+                return None
+            if keys is not None:
+                prepared = narrowed(prepared, _condition(prepared, keys))
+            both = replace(
+                prepared.comparison,
+                expected=ways.one_way,
+                actual=ways.other_way,
+                columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
+                as_of=None,
+            )
+            differing = _differing(engine, both)
+    except EvaluationFailed as error:
+        log.info("%s: ties could not be looked for: %s", definition.name, error)
+        return f"its SQL with ties broken does not run ({error})"
+    if not differing:
+        return None
+    where = "; ".join(ways.constructs)
+    unit = "keys differ" if definition.key else "rows differ"
+    why = f"two evaluations that break ties otherwise differ in it: {differing:,} {unit}; it orders by ties in {where}"
+    settle = "add a column to that ORDER BY that no two rows share (a primary key), so that one result is right"
+    raise _Unjudged(Verdict.UNVERIFIED, why, (settle,))
+
+
+def _differing(engine: Engine, both: Comparison) -> int:
+    if not both.key:
+        surplus, lacking, _, _ = engine.one(surplus_counts_sql(both, Rows.ALL))
+        return int(max(surplus, lacking))
+    return Totals(*engine.one(totals_sql(both, actual_unique=True))).differing
+
+
+def _volatile(engine: Engine, definition: Definition, prepared: Prepared) -> str | None:
+    columns = list(_judged_columns(prepared))
+    return engine.volatile_call(definition.sql or "", columns, definition.settings.ignore)
+
+
+def _judged_columns(prepared: Prepared) -> Iterator[str]:
+    yield from (part.name for part in prepared.comparison.key if not part.expression.startswith("("))
+    yield from (column.name for column in prepared.comparison.columns if not column.ignored)
+
+
+def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:
+    """The comparison of a model with its definition; None where its table does not exist. ``carry`` as in prepare."""
+    assert definition.sql is not None
+    actual = engine.table_columns(definition.relation_name)
+    if actual is None:
+        return None
+    sql = stored_sql(definition.sql, dict(definition.contract))
+    return prepare(
+        engine,
+        expected_sql=sql,
+        expected_columns=engine.query_columns(sql),
+        actual_sql=f"select * from {definition.relation_name}",
+        actual_columns=actual,
+        key=definition.key,
+        ignore=definition.settings.ignore,
+        tolerance=dict(definition.settings.tolerance),
+        carry=carry,
+        relation=definition.relation_name,
+        as_of_sql=stored_sql(definition.as_of_sql, dict(definition.contract)) if definition.as_of_sql else None,
+    )
