@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from reconcile.definition import Definition
+from reconcile.definition import Definition, same_logic
 from reconcile.engines.base import Engine
 from reconcile.errors import EvaluationFailed
 from reconcile.keys import condition
@@ -235,14 +235,14 @@ def _other_sides(engine: Engine, definition: Definition, proof: Proof | None) ->
         found["p"] = stored_sql(definition.over(told), contract)
         since = {relation: f"not coalesce({predicate}, false)" for relation, predicate in told.items()}
         found["s"] = stored_sql(definition.over(since), contract)
-    if proof.sql != definition.sql:
+    if definition.sql is not None and not same_logic(proof.sql, definition.sql):
         found["f"] = stored_sql(proof.sql, contract)
     return found
 
 
 def usable(engine: Engine, definition: Definition, proof: Proof | None) -> Proof | None:
     """``proof``, without its definition where that names what is gone or lacks a column. Not inside a transaction."""
-    if proof is None or definition.sql is None or proof.sql == definition.sql:
+    if proof is None or definition.sql is None or same_logic(proof.sql, definition.sql):
         return proof
     try:
         former = {column.name for column in engine.query_columns(proof.sql)}

@@ -36,6 +36,8 @@ class Node:
     upstream: tuple[str, ...]
     materialized: str
     contract: Mapping[str, str] = field(default_factory=dict)  # column -> type; only where the contract is enforced
+    # microbatch: relation -> a predicate that holds for the rows of its batches; dbt adds it to refs when it runs
+    batches: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,38 @@ def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: M
         parts.append(f"{narrowed} as not materialized (\nselect * from {relation} where {predicate}\n)")
         names[relation] = narrowed
     for node in order:
-        body = _replace_relations(_statement(node.sql), names)
+        own = names | _batches(node, names, parts)
+        body = _replace_relations(_statement(node.sql), own)
         if node.contract and node.materialized in ("table", "incremental"):
             body = cast_to_contract(body, node.contract)
         parts.append(f"{names[node.relation_name]} as not materialized (\n{body}\n)")
-    final = _replace_relations(_statement(model.sql), names)
+    final = _replace_relations(_statement(model.sql), names | _batches(model, names, parts))
     if not parts:
         return final
     return "with " + ",\n".join(parts) + f"\nselect * from (\n{final}\n) as definition"
+
+
+def _batches(node: Node, names: Mapping[str, str], parts: list[str]) -> dict[str, str]:
+    """Add what a microbatch model reads of its batches as CTEs to ``parts``: relation -> the CTE's name."""
+    narrowed = {}
+    for relation, predicate in node.batches.items():
+        narrowed[relation] = f'"__reconcile_batches_{len(parts)}"'
+        parts.append(
+            f"{narrowed[relation]} as not materialized (\n"
+            f"select * from {names.get(relation, relation)} where {predicate}\n)"
+        )
+    return narrowed
+
+
+def until(instant: str) -> str:
+    """The end of a microbatch model's last batch, as a literal that moves with the clock."""
+    return f"'{instant}' /* until */"
+
+
+def same_logic(sql: str, other: str) -> bool:
+    """Whether two definitions are one, but for the batches that time has added."""
+    moving = r"'[^']*' /\* until \*/"
+    return re.sub(moving, "", sql) == re.sub(moving, "", other)
 
 
 def cast_to_contract(sql: str, contract: Mapping[str, str]) -> str:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reconcile.check import new_run_id, now
-from reconcile.compare import judge
+from reconcile.compare import Judged, judge
+from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect
 from reconcile.errors import NotComparable
-from reconcile.prepare import prepare
+from reconcile.meeting import Look, Meeting, Wanted, rename
+from reconcile.multiset import differing_keys_sql
+from reconcile.prepare import Prepared, prepare
 from reconcile.project import Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
-from reconcile.sides import bring_together, parse_side, rename
+from reconcile.sides import Side, parse_side
+from reconcile.watching import Watcher, polled
+
+_SETTLE = 1.0  # seconds before what differs between two databases is looked at again
+_SEEN = "reconcile_differed_at_first"
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,17 @@ class Asked:
     where: str | None = None
 
 
-def diff(asked: Asked, options: Options) -> Report:
-    """Compare two tables. Raises ReconcileError where a side cannot be read or the sides cannot be compared."""
+def diff(
+    asked: Asked,
+    options: Options,
+    watcher: Watcher = Watcher(),  # noqa: B008  does nothing
+    wait: Callable[[], None] = lambda: time.sleep(_SETTLE),
+) -> Report:
+    """Compare two tables. Raises ReconcileError where a side cannot be read or the sides cannot be compared.
+
+    Between two databases a difference may be a change that was on its way: what differs is looked at again after
+    ``wait``, and only what differs still is drift.
+    """
     started_at, started = now(), time.monotonic()
 
     def target(name: str) -> tuple[str, Any]:
@@ -43,42 +60,28 @@ def diff(asked: Asked, options: Options) -> Report:
 
     left, right = parse_side(asked.left, target), parse_side(asked.right, target)
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch:
-        stand = bring_together(left, right, Path(scratch), asked.renamed)
-        engine = stand.engine
+        meeting = Meeting(left, right, Path(scratch), Wanted(asked.key, asked.renamed, whole=asked.where is not None))
+        watcher.began(left.name)
         try:
-            left_sql, right_sql = _narrowed(stand.left, asked.where), _narrowed(stand.right, asked.where)
-            if asked.renamed:
-                right_sql = rename(right_sql, stand.right_columns, asked.renamed)
-            right_columns = engine.query_columns(right_sql)
-            named = {column.name for column in [*stand.left_columns, *right_columns]}
-            unknown = [name for name in [*(asked.columns or ()), *asked.ignore] if name not in named]
-            if unknown:
-                raise NotComparable(f"no column {unknown[0]!r} on either side: there are {', '.join(sorted(named))}")
-            with engine.snapshot():
-                prepared = prepare(
-                    engine,
-                    expected_sql=left_sql,
-                    expected_columns=stand.left_columns,
-                    actual_sql=right_sql,
-                    actual_columns=right_columns,
-                    key=asked.key,
-                    ignore=frozenset(asked.ignore),
-                    only=frozenset(asked.columns) if asked.columns is not None else None,
-                    tolerance=asked.tolerance,
-                    widths_matter=False,
-                )
-                found = judge(engine, prepared)
+            with polled(meeting.engine, left.name, watcher):
+                found, scope = _compared(meeting, asked, wait)
         finally:
-            engine.close()
+            meeting.engine.close()
+    table = _table(left, asked, found, scope, started)
+    watcher.ended(table)
+    return Report(new_run_id(), "diff", right.where, started_at, now(), (table,))
+
+
+def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float) -> TableReport:
     both_empty = found.rows_expected == found.rows_actual == 0
     verdict = Verdict.DRIFT if found.drift.any() else Verdict.UNVERIFIED if both_empty else Verdict.LEVEL
-    table = TableReport(
+    return TableReport(
         name=left.name,
         unique_id=None,
         relation=f"{left.where} {left.table}" if left.kind != "file" else left.where,
         key=asked.key,
         verdict=verdict,
-        scope=Scope("sweep", _reason(asked.key), None, found.rows_expected, found.rows_actual),
+        scope=scope,
         drift=found.drift,
         columns=found.columns,
         schema_changes=found.schema_changes,
@@ -87,12 +90,75 @@ def diff(asked: Asked, options: Options) -> Report:
         error="both sides are empty: nothing was compared" if verdict is Verdict.UNVERIFIED else None,
         elapsed_ms=round((time.monotonic() - started) * 1000),
     )
-    return Report(new_run_id(), "diff", right.where, started_at, now(), (table,))
+
+
+def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None]) -> tuple[Judged, Scope]:
+    engine = meeting.engine
+    with meeting.look() as look, engine.snapshot():
+        prepared = _prepared(engine, look, asked)
+        first = judge(engine, prepared)
+        again = meeting.between_databases and first.drift.of_rows() > 0
+        if again and prepared.comparison.key:
+            engine.execute(f"create temp table {_SEEN} as {differing_keys_sql(prepared.comparison)}")
+    found = replace(
+        first, rows_expected=first.rows_expected + look.equal[0], rows_actual=first.rows_actual + look.equal[1]
+    )
+    reason = "every row of both sides was compared" + ("" if asked.key else "; without a key, rows as a multiset")
+    if look.buckets is not None:
+        buckets, of = look.buckets
+        reason = (
+            f"checksums of {of:,} key buckets were compared, and by value the rows of the {len(buckets):,} unequal ones"
+        )
+    settled = None
+    if again:
+        wait()
+        second = _second(meeting, look, asked)
+        settled = max(0, first.drift.of_rows() - second.drift.of_rows())
+        found = replace(second, rows_expected=found.rows_expected, rows_actual=found.rows_actual)
+        reason += f"; what differed was looked at again, {settled:,} settled"
+    return found, Scope("sweep", reason, None, found.rows_expected, found.rows_actual, settled=settled)
+
+
+def _second(meeting: Meeting, first: Look, asked: Asked) -> Judged:
+    """The keys that differed, as they are now."""
+    with meeting.look(first.buckets) as look, meeting.engine.snapshot():
+        prepared = _prepared(meeting.engine, look, asked)
+        comparison = prepared.comparison
+        if comparison.key:
+            same = " and ".join(
+                f"seen.k{i} is not distinct from narrowed.{part.expression}" for i, part in enumerate(comparison.key)
+            )
+            where = f"where exists (select 1 from {_SEEN} as seen where {same})"
+            narrowed = {
+                side: f"select * from (\n{getattr(comparison, side)}\n) as narrowed {where}"
+                for side in ("expected", "actual")
+            }
+            comparison = replace(comparison, expected=narrowed["expected"], actual=narrowed["actual"])
+        return judge(meeting.engine, replace(prepared, comparison=comparison))
+
+
+def _prepared(engine: Engine, look: Look, asked: Asked) -> Prepared:
+    left_sql, right_sql = _narrowed(look.left, asked.where), _narrowed(look.right, asked.where)
+    if asked.renamed:
+        right_sql = rename(right_sql, look.right_columns, asked.renamed)
+    right_columns = engine.query_columns(right_sql)
+    named = {column.name for column in [*look.left_columns, *right_columns]}
+    unknown = [name for name in [*(asked.columns or ()), *asked.ignore] if name not in named]
+    if unknown:
+        raise NotComparable(f"no column {unknown[0]!r} on either side: there are {', '.join(sorted(named))}")
+    return prepare(
+        engine,
+        expected_sql=left_sql,
+        expected_columns=look.left_columns,
+        actual_sql=right_sql,
+        actual_columns=right_columns,
+        key=asked.key,
+        ignore=frozenset(asked.ignore),
+        only=frozenset(asked.columns) if asked.columns is not None else None,
+        tolerance=asked.tolerance,
+        widths_matter=False,
+    )
 
 
 def _narrowed(select: str, where: str | None) -> str:
     return f"select * from (\n{select}\n) as narrowed where {where}" if where else select
-
-
-def _reason(key: tuple[str, ...]) -> str:
-    return "every row of both sides was compared" + ("" if key else "; without a key, rows as a multiset")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from reconcile.statements import AsText, Comparison, limited, names, null_key, sides
+from reconcile.statements import AsText, Comparison, different, joined, limited, names, null_key, sides
 
 
 class Rows(StrEnum):
@@ -35,6 +35,16 @@ def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
         "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
         "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
         "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
+    )
+
+
+def differing_keys_sql(comparison: Comparison) -> str:
+    """The keys of all rows that differ, have a NULL part in it or stand more than once on a side: k0, k1, ..."""
+    keys = ", ".join(names("k", comparison.key))
+    both = ", ".join(f"coalesce(e.{name}, a.{name}) as {name}" for name in names("k", comparison.key))
+    twice = " union ".join(f"select {keys} from {one} group by {keys} having count(*) > 1" for one in "ea")
+    return (
+        f"with {sides(comparison)}\nselect {both}\n{joined(comparison)}\nwhere {different(comparison)}\nunion {twice}"
     )
 
 

@@ -59,13 +59,13 @@ def prepare(
         ignored = name not in key_columns and (name in ignore or (only is not None and name not in only))
         if ignored and not carry:
             continue
-        if ignored and not (name in right and name in left and _same_type(left[name], right[name], widths_matter)):
+        if ignored and not (name in right and name in left and same_type(left[name], right[name], widths_matter)):
             continue
         if name not in right:
             changes.append(SchemaChange(name, "missing", left[name].type, None))
         elif name not in left:
             changes.append(SchemaChange(name, "extra", None, right[name].type))
-        elif not _same_type(left[name], right[name], widths_matter):
+        elif not same_type(left[name], right[name], widths_matter):
             changes.append(SchemaChange(name, "type", left[name].type, right[name].type))
             if name in key_columns:
                 raise NotComparable(
@@ -91,7 +91,8 @@ def _key_part(name: str, left: dict[str, Column], right: dict[str, Column]) -> K
 _INTEGERS = frozenset({"int2", "int4", "int8", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"})
 
 
-def _same_type(left: Column, right: Column, widths_matter: bool) -> bool:
+def same_type(left: Column, right: Column, widths_matter: bool) -> bool:
+    """Whether two columns are compared: value by value, without a cast that would change one of them."""
     if not widths_matter and {left.base, right.base} <= _INTEGERS:
         return True
     if left.base != right.base:

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reconcile.batches import batches_of
 from reconcile.builds import last_builds
 from reconcile.definition import Definition, Node, Settings, mentions, splice, why_volatile
 from reconcile.errors import ProjectError
@@ -133,7 +134,11 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
         node.config.full_refresh = True
     wanted = _closure([unique_id for unique_id in chosen if unique_id in models], models)
     compiled = _compile(options, manifest, [models[unique_id] for unique_id in wanted], root)
-    nodes = {unique_id: _node(compiled[unique_id], models) for unique_id in wanted if unique_id in compiled}
+    nodes = {
+        unique_id: replace(_node(compiled[unique_id], models), batches=batches_of(models[unique_id], manifest))
+        for unique_id in wanted
+        if unique_id in compiled
+    }
     connection = _connection(options, root)
     leaves = [*manifest.sources.values(), *(n for n in manifest.nodes.values() if n.resource_type in _LEAVES)]
     loads = _Loads(

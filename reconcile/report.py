@@ -96,6 +96,7 @@ class Scope:
     rows_expected: int | None = None
     rows_actual: int | None = None
     lsn: str | None = None
+    settled: int | None = None  # keys that differed between two databases at a first look, and not at a second
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import psycopg
 import yaml
 
 from orchestrate.dbt import environment
+from orchestrate.warehouse import Server
+from reconcile.check import check
+from reconcile.project import Options
+from reconcile.report import Report, TableReport
+from reconcile.verdict import Asked
 from tests.conftest import Database
+
+_FAILED = ("error", "fail", "partial success")
 
 
 @dataclass
@@ -29,7 +43,7 @@ class DbtProject:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def profile(self, name: str = "shop") -> None:
+    def profile(self, name: str) -> None:
         output: dict[str, object] = {"type": "duckdb", "path": str(self.duckdb_file), "schema": "main", "threads": 2}
         if self.database is not None:
             output = {
@@ -67,6 +81,71 @@ class DbtProject:
         with environment(variables):
             outcome = dbtRunner().invoke([*arguments, *where, "--quiet", "--log-level", "none"])
         results = getattr(outcome.result, "results", None) or []
-        failed = [f"{r.node.name}: {r.message}" for r in results if str(r.status) in ("error", "fail")]
+        failed = [
+            f"{r.node.name}: {r.message}" for r in results if str(r.status) in ("error", "fail", "partial success")
+        ]
         assert outcome.exception is None, outcome.exception
         assert not failed, "\n".join(failed)
+
+
+Builder = Callable[[Path, Database | None], DbtProject]
+
+
+class Templates:
+    """Projects that are built once a run and engine: a test gets a copy, database and all."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server, self._folder = server, folder
+        self._made: dict[tuple[str, str], DbtProject] = {}
+
+    @contextmanager
+    def copy(self, build: Builder, engine_kind: str, folder: Path) -> Iterator[DbtProject]:
+        """A project as ``build`` left it, in ``folder``."""
+        template = self._template(build, engine_kind)
+        shutil.copytree(template.folder, folder)
+        if template.database is None:
+            copied = DbtProject(folder, None)
+            copied.profile(build.__name__.removeprefix("build_"))
+            yield copied
+            return
+        name = f"copy_{uuid.uuid4().hex[:8]}"
+        self._run(f"create database {name} template {template.database.name}")
+        copied = DbtProject(folder, Database(name, template.database.host))
+        copied.profile(build.__name__.removeprefix("build_"))
+        yield copied
+        self._run(f"drop database {name} with (force)")
+
+    def drop(self) -> None:
+        for project in self._made.values():
+            if project.database is not None:
+                self._run(f"drop database {project.database.name} with (force)")
+
+    def _template(self, build: Builder, engine_kind: str) -> DbtProject:
+        key = (build.__name__, engine_kind)
+        if key not in self._made:
+            database = None
+            if engine_kind == "postgres":
+                database = Database(f"template_{uuid.uuid4().hex[:8]}", str(self._server.socket))
+                self._run(f"create database {database.name}")
+            folder = self._folder / "_".join(key)
+            folder.mkdir()
+            self._made[key] = build(folder, database)
+        return self._made[key]
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._server.conninfo, dbname="postgres", autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def judged(project: DbtProject, *select: str, asked: Asked | None = None, **more: Any) -> Report:
+    """The report of a check of the project."""
+    options = Options(project_dir=project.folder, profiles_dir=project.folder, select=select, **more)
+    return check(options, asked=asked or Asked())
+
+
+def table(report: Report, name: str) -> TableReport:
+    return next(table for table in report.tables if table.name == name)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -98,7 +98,8 @@ def diff(left: str, right: str, **given: Any) -> int:
             renamed=dict(_pairs(given["rename"], "--rename")),
             where=given["where"],
         )
-        return run_diff(asked, Options(project_dir=given["project_dir"], profiles_dir=given["profiles_dir"]))
+        options = Options(project_dir=given["project_dir"], profiles_dir=given["profiles_dir"])
+        return run_diff(asked, options, watcher)
 
     return judging("diff", {**given, "target": right.split("#", maxsplit=1)[0].rsplit("@", maxsplit=1)[-1]}, run)
 

@@ -252,16 +252,24 @@ class PostgresEngine:
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
 
-    def copy_out(self, table: str, columns: Sequence[Column], file: Path) -> None:
-        """Stream a table into a CSV file without a header: NULL is nothing, an empty text is "". Memory stays flat."""
-        listed = ", ".join(map(quote, (column.name for column in columns)))
+    def copy_out(self, table: str, columns: Sequence[Column], file: Path, where: str | None = None) -> None:
+        """Stream a table's rows into a CSV file without a header: NULL is nothing, an empty text is "".
+
+        Memory stays flat. A numeric without a scale loses the zeros at its end, which its equality does not see.
+        """
+        listed = ", ".join(
+            f"trim_scale({quote(column.name)})" if column.type == "numeric" else quote(column.name)
+            for column in columns
+        )
+        query = f"select {listed} from {table}" + (f" where {where}" if where else "")
         try:
-            with self._connection.transaction(), file.open("wb") as target, self._connection.cursor() as cursor:
-                cursor.execute("set local timezone = 'UTC'")
-                cursor.execute("set local datestyle = 'ISO, YMD'")
-                with cursor.copy(f"copy (select {listed} from {table}) to stdout (format csv)") as stream:
-                    for block in stream:
-                        target.write(block)
+            with (
+                file.open("wb") as target,
+                self._connection.cursor() as cursor,
+                cursor.copy(f"copy ({query}) to stdout (format csv)") as stream,
+            ):
+                for block in stream:
+                    target.write(block)
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from orchestrate.warehouse import Server
 from reconcile.compare import Judged, Step, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.prepare import prepare
 from tests.conftest import Database
+from tests.dbt_projects import Templates
 
 
 @dataclass
@@ -63,3 +65,10 @@ def tables(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[Tables]
         engine = PostgresEngine(database.conninfo)
     yield Tables(engine, engine_kind)
     engine.close()
+
+
+@pytest.fixture(scope="session")
+def templates(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    made = Templates(server, tmp_path_factory.mktemp("templates"))
+    yield made
+    made.drop()

@@ -26,7 +26,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     """One model of forty rows on DuckDB, level."""
     project = DbtProject(tmp_path_factory.mktemp("tiny"), None)
     project.write(FILES)
-    project.profile()
+    project.profile("shop")
     project.run("create schema raw", "create table raw.truth as select n as id, n * 2 as v from range(1, 41) t(n)")
     # dbt in this process would keep the DuckDB file open, and one process may have it
     built = command("dbt", "build", "--profiles-dir", project.folder, cwd=project.folder)

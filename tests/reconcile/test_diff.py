@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import csv
 import json
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import jsonschema
+import psycopg
 import pytest
 
+from orchestrate.warehouse import Server
+from reconcile import meeting
 from reconcile.diff import Asked, diff
 from reconcile.errors import ReconcileError
 from reconcile.project import Options
 from reconcile.report import Cell, Drift, TableReport, Verdict
 from tests.conftest import ROOT, Database, command
+from tests.reconcile.test_property import literal, oracle, random_case
 
 EXPORT = Path(__file__).parent.parent / "extract" / "series" / "x_analytics_content_2026.csv"
 
 
-def compared(left: str | Path, right: str | Path, key: str = "id", **more: Any) -> TableReport:
+def compared(
+    left: str | Path, right: str | Path, key: str = "id", wait: Callable[[], None] = lambda: None, **more: Any
+) -> TableReport:
     asked = Asked(str(left), str(right), tuple(filter(None, key.split(","))), **more)
-    return diff(asked, Options()).tables[0]
+    return diff(asked, Options(), wait=wait).tables[0]
 
 
 def postgres(database: Database, table: str) -> str:
@@ -196,3 +204,95 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert (close.returncode, "level" in close.stdout) == (0, True)
     wrong = command(*arguments, "--tolerance", "v", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "Error: --tolerance v: give NAME=VALUE\n")
+
+
+@pytest.fixture
+def other(server: Server) -> Iterator[Database]:
+    """A second database of the same server: to us, another one."""
+    found = Database(f"other_{uuid.uuid4().hex[:8]}", str(server.socket))
+    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"create database {found.name}")
+    yield found
+    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"drop database {found.name} with (force)")
+
+
+MANY = """
+    select n as id, md5(cast(n as varchar)) as s, cast(n as double precision) / 10 as f, cast(n * 1.5 as numeric(12, 2)) as d,
+        cast(case when n % 5 = 0 then null else n % 2 = 0 end as boolean) as b,
+        timestamp '2026-01-01' + n * interval '1 second' as at
+    from generate_series(1, 30000) as g(n)
+"""
+BROKEN = (
+    "delete from t where id in (7, 20007)",
+    "update t set s = s || ' ' where id = 11",
+    "update t set d = d + 0.01, b = null where id = 29999",
+    "insert into t select * from t where id = 500",
+    "insert into t (id, s) values (-4, 'x'), (null, 'y')",
+)
+
+
+@pytest.mark.parametrize("pair", ["postgres and duckdb", "postgres and parquet", "two servers"])
+def test_only_rows_of_unequal_buckets_travel(database: Database, other: Database, tmp_path: Path, pair: str) -> None:
+    database.run(f"create table t as {MANY}", *BROKEN, "analyze t")
+    left: str | Path = f"duckdb:{duck(tmp_path / 'l.duckdb', f'create table t as {MANY}')}#t"
+    if pair == "two servers":
+        other.run(f"create table t as {MANY}", "analyze t")
+        left = postgres(other, "t")
+    elif pair == "postgres and parquet":
+        left = tmp_path / "l.parquet"
+        duck(tmp_path / "x.duckdb", f"copy ({MANY}) to '{left}' (format parquet)")
+    found = compared(left, postgres(database, "t"))
+
+    assert found.drift == Drift(missing=2, extra=1, changed=2, duplicate=1, null_key=1)
+    assert found.columns == {"s": 1, "d": 1, "b": 1}
+    assert (found.scope.rows_expected, found.scope.rows_actual) == (30_000, 30_001)
+    assert "checksums of 468 key buckets were compared, and by value the rows of the 7 unequal ones" in (
+        found.scope.reason
+    )
+
+
+def test_checksums_and_values_agree_with_the_oracle(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random tables on Postgres and DuckDB, with a few buckets however small they are."""
+    monkeypatch.setattr(meeting, "_WORTH_BUCKETS", 0)
+    monkeypatch.setattr(meeting, "_TOO_MANY", 2.0)
+    monkeypatch.setattr(meeting, "how_many", lambda rows: 3)
+    bucketed = 0
+    for seed in range(120):
+        types, n_key, expected, actual = random_case(5000 + seed)
+        columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+        statements = {}
+        for name, rows in (("expected", expected), ("actual", actual)):
+            values = ", ".join("(" + ", ".join(str(literal(value)) for value in row) + ")" for row in rows)
+            insert = [f"insert into t values {values}"] if rows else []
+            statements[name] = ["drop table if exists t", f"create table t ({columns})", *insert]
+        file = duck(tmp_path / "e.duckdb", *statements["expected"])
+        database.run(*statements["actual"])
+        found = compared(f"duckdb:{file}#t", postgres(database, "t"), key=",".join(f"c{i}" for i in range(n_key)))
+
+        assert found.drift == oracle(n_key, expected, actual), f"seed {seed}"
+        assert (found.scope.rows_expected, found.scope.rows_actual) == (len(expected), len(actual))
+        bucketed += "checksums" in found.scope.reason
+    assert bucketed > 60
+
+
+def test_a_change_on_its_way_between_two_databases_is_no_drift(database: Database, other: Database) -> None:
+    for one in (database, other):
+        one.run("create table t as select n as id, n as v from generate_series(1, 12000) n", "analyze t")
+    database.run("update t set v = -1 where id in (5, 6, 7)", "insert into t values (13000, 1)")
+    other.run("update t set v = -9 where id = 8")
+
+    def catch_up() -> None:
+        other.run("update t set v = -1 where id in (5, 6, 7)", "insert into t values (13000, 1)")
+        database.run("update t set v = 0 where id = 9")  # a new change on its way: it did not differ before
+
+    found = compared(postgres(database, "t"), postgres(other, "t"), wait=catch_up)
+    assert found.drift == Drift(changed=1)
+    assert [sample.key for sample in found.samples] == [{"id": "8"}]
+    assert found.scope.settled == 4
+    assert "what differed was looked at again, 4 settled" in found.scope.reason
+
+    other.run("update t set v = id where id = 8", "update t set v = 0 where id = 9")
+    assert compared(postgres(database, "t"), postgres(other, "t")).scope.settled is None

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from orchestrate.warehouse import Server
 from reconcile.check import check
 from reconcile.errors import ProjectError
 from reconcile.explaining import explain
 from reconcile.project import Options
-from reconcile.report import Drift, Report, TableReport, Verdict
+from reconcile.report import Drift, Report, Verdict
 from tests.conftest import Database
-from tests.dbt_projects import DbtProject
+from tests.dbt_projects import DbtProject, Templates, judged, now, table
 
 SHOP = {
     "dbt_project.yml": """
@@ -98,51 +93,17 @@ select id, amount, now() as built_at from {{ ref('stg_orders') }}
 EVERY = {"orders_merged", "orders_appended", "customer_days", "orders_merged_days", "stamped"}
 
 
-@pytest.fixture(scope="module")
-def built(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], DbtProject]]:
-    """The shop on an engine, built once for the module: tests work on copies."""
-    made: dict[str, DbtProject] = {}
-    name = f"shop_{uuid.uuid4().hex[:8]}"
-
-    def make(engine_kind: str) -> DbtProject:
-        if engine_kind not in made:
-            database = Database(name, str(server.socket)) if engine_kind == "postgres" else None
-            if database is not None:
-                on_server(server, f"create database {name}")
-            made[engine_kind] = build_shop(tmp_path_factory.mktemp(engine_kind), database)
-        return made[engine_kind]
-
-    yield make
-    on_server(server, f"drop database if exists {name} with (force)")
-
-
 @pytest.fixture
-def shop(built: Callable[[str], DbtProject], engine_kind: str, tmp_path: Path, server: Server) -> Iterator[DbtProject]:
+def shop(templates: Templates, engine_kind: str, tmp_path: Path) -> Iterator[DbtProject]:
     """The shop, built, then built once more after another load."""
-    template = built(engine_kind)
-    shutil.copytree(template.folder, tmp_path / "shop")
-    if template.database is None:
-        copy = DbtProject(tmp_path / "shop", None)
-        copy.profile()
-        yield copy
-        return
-    name = f"copy_{uuid.uuid4().hex[:8]}"
-    on_server(server, f"create database {name} template {template.database.name}")
-    project = DbtProject(tmp_path / "shop", Database(name, template.database.host))
-    project.profile()
-    yield project
-    on_server(server, f"drop database {name} with (force)")
-
-
-def on_server(server: Server, statement: str) -> None:
-    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
-        connection.execute(statement)
+    with templates.copy(build_shop, engine_kind, tmp_path / "shop") as project:
+        yield project
 
 
 def build_shop(folder: Path, database: Database | None) -> DbtProject:
     project = DbtProject(folder, database)
     project.write(SHOP)
-    project.profile()
+    project.profile("shop")
     project.run(
         "create schema raw",
         "create table raw.hooks (said varchar)",
@@ -164,25 +125,6 @@ def order_rows(first: int, last: int, loaded_at: str) -> str:
         f"insert into raw.orders select n, 1 + n % 5, date '2026-01-01' + cast(n % 7 as integer), n * 1.5,"
         f" timestamp with time zone '{loaded_at}' from generate_series({first}, {last}) as s(n)"
     )
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat()
-
-
-def judged(project: DbtProject, *select: str, exclude: tuple[str, ...] = (), **more: str) -> Report:
-    options = Options(
-        project_dir=project.folder,
-        profiles_dir=project.folder,
-        select=select,
-        exclude=exclude,
-        **more,  # type: ignore[arg-type]
-    )
-    return check(options)
-
-
-def table(report: Report, name: str) -> TableReport:
-    return next(table for table in report.tables if table.name == name)
 
 
 def relation(report: Report, name: str) -> str:

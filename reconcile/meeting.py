@@ -1,0 +1,269 @@
+"""How the two sides of a diff come to stand in one engine.
+
+Two tables of one database are compared there. Otherwise both come into DuckDB: files and DuckDB tables are read in
+place; of a Postgres table, only the rows travel whose bucket's checksum is not the other side's, through COPY into a
+file that DuckDB reads with the table's own types. Both are read in one snapshot of that database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconcile.buckets import Bucketed, Sum, how_many, unequal
+from reconcile.definition import quote
+from reconcile.engines.base import Column, Engine
+from reconcile.engines.duckdb import DuckDBEngine
+from reconcile.engines.postgres import PostgresEngine
+from reconcile.errors import EvaluationFailed, NotComparable
+from reconcile.prepare import same_type
+from reconcile.sides import READERS, Side
+
+# Postgres types as DuckDB has them, value for value; whatever is not here travels as its text
+_IN_DUCKDB = {
+    "int2": "SMALLINT",
+    "int4": "INTEGER",
+    "int8": "BIGINT",
+    "float4": "FLOAT",
+    "float8": "DOUBLE",
+    "bool": "BOOLEAN",
+    "text": "VARCHAR",
+    "varchar": "VARCHAR",
+    "bpchar": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+    "time": "TIME",
+    "uuid": "UUID",
+    "json": "JSON",
+    "jsonb": "JSON",
+}
+_WIDEST_DECIMAL = 38
+_WORTH_BUCKETS = 10_000  # rows: fewer travel whole
+_TOO_MANY = 0.5  # of the rows in unequal buckets: then all of them travel
+
+
+@dataclass(frozen=True)
+class Look:
+    """Both sides as SELECTs in one engine. ``equal`` rows a side were told to be the other's by their checksums.
+
+    ``buckets`` are the ones that were not, of how many; None where every row is here.
+    """
+
+    left: str
+    left_columns: list[Column]
+    right: str
+    right_columns: list[Column]
+    equal: tuple[int, int] = (0, 0)
+    buckets: tuple[Sequence[int], int] | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of the sides is compared: ``renamed`` maps RIGHT's names to LEFT's. With ``whole`` every row must travel."""
+
+    key: tuple[str, ...]
+    renamed: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
+
+
+class Meeting:
+    """Two sides and the engine in which they meet. ``scratch`` is a folder for what has to travel."""
+
+    def __init__(self, left: Side, right: Side, scratch: Path, wanted: Wanted) -> None:
+        self._left, self._right, self._scratch, self._wanted = left, right, scratch, wanted
+        self._together = left.kind == right.kind == "postgres" and left.where == right.where
+        self.engine: Engine = DuckDBEngine(":memory:", settings={"TimeZone": "UTC"})
+        if self._together:
+            assert left.connect is not None
+            self.engine = left.connect()
+
+    @property
+    def between_databases(self) -> bool:
+        """Whether the sides are read at two moments, so that a change on its way can look like a difference."""
+        return not self._together and "file" not in (self._left.kind, self._right.kind)
+
+    @contextmanager
+    def look(self, buckets: tuple[Sequence[int], int] | None = None) -> Iterator[Look]:
+        """Both sides as they are now; of buckets that are given, only the rows in these.
+
+        Raises NotComparable where a table does not exist or a file cannot be read.
+        """
+        if self._together:
+            columns = [_columns(self.engine, side.table, side) for side in (self._left, self._right)]
+            tables = [f"select * from {side.table}" for side in (self._left, self._right)]
+            yield Look(tables[0], columns[0], tables[1], columns[1])
+            return
+        with ExitStack() as stack:
+            left, right = self._guests(stack)
+            yield self._met(left, right, buckets)
+
+    def _guests(self, stack: ExitStack) -> list[_Guest]:
+        """Both sides, described as DuckDB will have them."""
+        assert isinstance(self.engine, DuckDBEngine)
+        made: dict[str, _Guest] = {}
+        sides = ((self._left, "left"), (self._right, "right"))
+        # a csv has no types of its own: it is read with those of the other side, so that one comes first
+        for side, name in sorted(sides, key=lambda item: _has_no_types(item[0])):
+            # the other side's types by the names that this side has for the columns
+            renamed = self._wanted.renamed
+            names = renamed if name == "right" else {there: here for here, there in renamed.items()}
+            others = {column.name: column.type for guest in made.values() for column in guest.columns}
+            known = {**others, **{here: others[there] for here, there in names.items() if there in others}}
+            if side.kind == "postgres":
+                made[name] = _from_postgres(side, self._scratch / f"{name}.csv", stack)
+            else:
+                source = _in_place(self.engine, side, name, known)
+                columns = self.engine.query_columns(f"select * from {source}")
+                made[name] = _Guest(self.engine, source, columns, columns)
+        return [made["left"], made["right"]]
+
+    def _met(self, left: _Guest, right: _Guest, buckets: tuple[Sequence[int], int] | None) -> Look:
+        guests = (left, right)
+        equal = (0, 0)
+        if buckets is None:
+            buckets, equal = self._bucketed(guests)
+        if buckets is None:
+            selects = [guest.select(None) for guest in guests]
+        else:
+            sides = self._sides(guests, buckets[1])
+            assert sides is not None, "buckets were told by these very columns"
+            selects = [guest.select(side.within(buckets[0])) for guest, side in zip(guests, sides, strict=True)]
+        return Look(selects[0], left.columns, selects[1], right.columns, equal, buckets)
+
+    def _bucketed(self, guests: tuple[_Guest, _Guest]) -> tuple[tuple[Sequence[int], int] | None, tuple[int, int]]:
+        """The buckets that are not equal and of how many, and the rows a side in the equal ones."""
+        rows = max(guest.estimate() for guest in guests)
+        sides = self._sides(guests, how_many(rows))
+        if sides is None or rows < _WORTH_BUCKETS:
+            return None, (0, 0)
+        with ThreadPoolExecutor(2) as pool:
+            one, other = pool.map(Bucketed.sums, sides)
+        different = unequal(one, other)
+        here = [sum(sums[bucket][0] for bucket in different if bucket in sums) for sums in (one, other)]
+        if max(here) > _TOO_MANY * rows:
+            return None, (0, 0)
+        return (different, sides[0].buckets), (_count(one) - here[0], _count(other) - here[1])
+
+    def _sides(self, guests: tuple[_Guest, _Guest], buckets: int) -> tuple[Bucketed, Bucketed] | None:
+        """Both sides for checksums, with every column that will be compared; None where all rows have to travel."""
+        if self._wanted.whole or not self._wanted.key or not any(g.engine.kind == "postgres" for g in guests):
+            return None
+        left = {column.name: column for column in guests[0].columns}
+        renamed = self._wanted.renamed
+        right = {renamed.get(column.name, column.name): column for column in guests[1].columns}
+        shared = [name for name in left if name in right and same_type(left[name], right[name], widths_matter=False)]
+        if not set(self._wanted.key) <= set(shared):
+            return None  # the comparison itself says why
+        others = [name for name in shared if name not in self._wanted.key]
+        made = []
+        for guest, names in zip(guests, (left, right), strict=True):
+            own = {column.name: column for column in guest.own}
+            key, columns = ([own[names[name].name] for name in group] for group in (self._wanted.key, others))
+            made.append(Bucketed(guest.engine, guest.source, key, columns, buckets))
+        return made[0], made[1]
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """One side on its way into DuckDB: ``own`` columns as its engine has them, ``columns`` as DuckDB will."""
+
+    engine: Engine
+    source: str
+    own: list[Column]
+    columns: list[Column]
+    file: Path | None = None  # where its rows travel to
+
+    def estimate(self) -> int:
+        if isinstance(self.engine, PostgresEngine):
+            plan = self.engine.plan(f"select * from {self.source}")
+            return plan.rows if plan is not None else 0
+        return int(self.engine.one(f"select count(*) from {self.source}")[0])
+
+    def select(self, where: str | None) -> str:
+        """The SELECT by which DuckDB reads the side's rows; they travel now."""
+        if not isinstance(self.engine, PostgresEngine):
+            return f"select * from {self.source}" + (f" where {where}" if where else "")
+        assert self.file is not None
+        self.engine.copy_out(self.source, self.own, self.file, where)
+        types = ", ".join(f"{_literal(column.name)}: {_literal(column.type)}" for column in self.columns)
+        options = f"header = false, allow_quoted_nulls = false, columns = {{{types}}}, auto_detect = false"
+        file = _literal(str(self.file))
+        return f"select * from read_csv({file}, {options}, quote = '\"', escape = '\"', max_line_size = 268435456)"
+
+
+def _count(sums: dict[int, Sum]) -> int:
+    return sum(count for count, _, _ in sums.values())
+
+
+def _has_no_types(side: Side) -> bool:
+    return side.path is not None and side.path.suffix.lower() == ".csv"
+
+
+def _columns(engine: Engine, table: str, side: Side) -> list[Column]:
+    found = engine.table_columns(table)
+    if found is None:
+        raise NotComparable(f"there is no table {table} in {side.where}")
+    return found
+
+
+def _from_postgres(side: Side, file: Path, stack: ExitStack) -> _Guest:
+    assert side.connect is not None
+    engine = side.connect()
+    stack.callback(engine.close)
+    stack.enter_context(engine.snapshot())
+    engine.execute("set local timezone = 'UTC'")
+    engine.execute("set local datestyle = 'ISO, YMD'")
+    own = _columns(engine, side.table, side)
+    columns = [Column(column.name, kind, kind.split("(")[0]) for column in own for kind in (_duckdb_type(column),)]
+    return _Guest(engine, side.table, own, columns, file)
+
+
+def _in_place(engine: DuckDBEngine, side: Side, name: str, known: dict[str, str]) -> str:
+    """What a FROM in DuckDB takes to read a DuckDB table or a file where it is."""
+    if side.kind == "duckdb":
+        if not Path(side.where).exists():
+            raise NotComparable(f"no DuckDB file {side.where}: mend its path")
+        engine.execute(f"attach if not exists {_literal(side.where)} as {name}_db (read_only)")
+        table = side.table if side.table.count(".") > 1 else f"{name}_db.{side.table}"
+        _columns(engine, table, side)
+        return table
+    assert side.path is not None
+    reader = READERS[side.path.suffix.lower()]
+    if reader != "read_csv":
+        return f"{reader}({_literal(str(side.path))})"
+    # RFC 4180, fixed: guessing would read a file with a field that is never closed as one without quoting
+    quoting = "delim = ',', quote = '\"', escape = '\"', allow_quoted_nulls = false"
+    plain = f"read_csv({_literal(str(side.path))}, {quoting}, header = true)"
+    try:
+        found = engine.query_columns(f"select * from {plain}")
+    except EvaluationFailed as error:
+        raise NotComparable(f"{side.path} is no CSV with commas and double quotes (RFC 4180): {error}") from error
+    shared = {c.name: known[c.name] for c in found if c.name in known}
+    types = ", ".join(f"{_literal(column)}: {_literal(kind)}" for column, kind in shared.items())
+    return plain.removesuffix(")") + (f", types = {{{types}}}" if types else "") + ")"
+
+
+def _duckdb_type(column: Column) -> str:
+    if column.base == "numeric":
+        match = re.fullmatch(r"numeric\((\d+),(\d+)\)", column.type)
+        fits = match is not None and int(match[1]) <= _WIDEST_DECIMAL
+        return f"DECIMAL({match[1]},{match[2]})" if fits and match else "VARCHAR"
+    return _IN_DUCKDB.get(column.base, "VARCHAR")
+
+
+def rename(select: str, columns: list[Column], names: dict[str, str]) -> str:
+    """``select`` with columns under other names. Raises NotComparable for a column that is not there."""
+    unknown = [name for name in names if name not in {column.name for column in columns}]
+    if unknown:
+        raise NotComparable(f"no column {unknown[0]!r} to rename: there are {', '.join(c.name for c in columns)}")
+    listed = ", ".join(f"{quote(c.name)} as {quote(names.get(c.name, c.name))}" for c in columns)
+    return f"select {listed} from (\n{select}\n) as named"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
