@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
@@ -13,20 +11,12 @@ from reconcile.engines.connect import before_connect, open_engine
 from reconcile.project import Options, Project, load
 from reconcile.proofs import Proofs
 from reconcile.report import Report, TableReport
+from reconcile.runs import new_run_id, now
 from reconcile.verdict import Asked, judge_definition
 from reconcile.watching import Watcher
 
 _EVERYTHING = Asked()
 _SILENT = Watcher()
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def new_run_id() -> str:
-    """Sorts by time, and is unique beside other runs of the same second."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def open_project(options: Options) -> Project:

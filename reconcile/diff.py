@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from reconcile.check import new_run_id, now
 from reconcile.compare import Judged, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect
@@ -17,8 +15,9 @@ from reconcile.errors import NotComparable
 from reconcile.meeting import Look, Meeting, Wanted, rename
 from reconcile.multiset import differing_keys_sql
 from reconcile.prepare import Prepared, prepare
-from reconcile.project import Options, profile_connection
+from reconcile.project import Connection, Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
+from reconcile.runs import new_run_id, now
 from reconcile.sides import Side, parse_side
 from reconcile.watching import Watcher, polled
 
@@ -53,10 +52,9 @@ def diff(
     """
     started_at, started = now(), time.monotonic()
 
-    def target(name: str) -> tuple[str, Any]:
+    def target(name: str) -> Connection:
         before_connect(name, options.project_dir.resolve())
-        connection = profile_connection(options, name)
-        return connection.adapter, connection.credentials
+        return profile_connection(options, name)
 
     left, right = parse_side(asked.left, target), parse_side(asked.right, target)
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch:

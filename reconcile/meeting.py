@@ -16,9 +16,7 @@ from pathlib import Path
 
 from reconcile.buckets import Bucketed, Sum, how_many, unequal
 from reconcile.definition import quote
-from reconcile.engines.base import Column, Engine
-from reconcile.engines.duckdb import DuckDBEngine
-from reconcile.engines.postgres import PostgresEngine
+from reconcile.engines.base import Column, CopiesOut, Engine
 from reconcile.errors import EvaluationFailed, NotComparable
 from reconcile.prepare import same_type
 from reconcile.sides import READERS, Side
@@ -77,10 +75,14 @@ class Meeting:
     def __init__(self, left: Side, right: Side, scratch: Path, wanted: Wanted) -> None:
         self._left, self._right, self._scratch, self._wanted = left, right, scratch, wanted
         self._together = left.kind == right.kind == "postgres" and left.where == right.where
-        self.engine: Engine = DuckDBEngine(":memory:", settings={"TimeZone": "UTC"})
+        self.engine: Engine
         if self._together:
             assert left.connect is not None
             self.engine = left.connect()
+        else:
+            from reconcile.engines.duckdb import DuckDBEngine  # only where it is needed: its import takes time
+
+            self.engine = DuckDBEngine(":memory:", settings={"TimeZone": "UTC"})
 
     @property
     def between_databases(self) -> bool:
@@ -104,7 +106,6 @@ class Meeting:
 
     def _guests(self, stack: ExitStack) -> list[_Guest]:
         """Both sides, described as DuckDB will have them."""
-        assert isinstance(self.engine, DuckDBEngine)
         made: dict[str, _Guest] = {}
         sides = ((self._left, "left"), (self._right, "right"))
         # a csv has no types of its own: it is read with those of the other side, so that one comes first
@@ -179,16 +180,17 @@ class _Guest:
     file: Path | None = None  # where its rows travel to
 
     def estimate(self) -> int:
-        if isinstance(self.engine, PostgresEngine):
+        if self.engine.kind == "postgres":
             plan = self.engine.plan(f"select * from {self.source}")
             return plan.rows if plan is not None else 0
         return int(self.engine.one(f"select count(*) from {self.source}")[0])
 
     def select(self, where: str | None) -> str:
         """The SELECT by which DuckDB reads the side's rows; they travel now."""
-        if not isinstance(self.engine, PostgresEngine):
+        if self.engine.kind != "postgres":
             return f"select * from {self.source}" + (f" where {where}" if where else "")
         assert self.file is not None
+        assert isinstance(self.engine, CopiesOut)
         self.engine.copy_out(self.source, self.own, self.file, where)
         types = ", ".join(f"{_literal(column.name)}: {_literal(column.type)}" for column in self.columns)
         options = f"header = false, allow_quoted_nulls = false, columns = {{{types}}}, auto_detect = false"
@@ -223,7 +225,7 @@ def _from_postgres(side: Side, file: Path, stack: ExitStack) -> _Guest:
     return _Guest(engine, side.table, own, columns, file)
 
 
-def _in_place(engine: DuckDBEngine, side: Side, name: str, known: dict[str, str]) -> str:
+def _in_place(engine: Engine, side: Side, name: str, known: dict[str, str]) -> str:
     """What a FROM in DuckDB takes to read a DuckDB table or a file where it is."""
     if side.kind == "duckdb":
         if not Path(side.where).exists():

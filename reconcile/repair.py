@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconcile import journal
-from reconcile.check import new_run_id, now
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
@@ -18,6 +17,7 @@ from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, new_plan
 from reconcile.prepare import Prepared
 from reconcile.project import Project
 from reconcile.report import RepairOutcome, Report, TableReport, Verdict
+from reconcile.runs import new_run_id, now
 from reconcile.statements import HEAD, differences_sql
 from reconcile.verdict import judge_definition, prepare_definition
 from reconcile.writing import RowWriter

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconcile.check import check_tables, now, open_project
+from reconcile.check import check_tables, open_project
 from reconcile.errors import Refused
 from reconcile.plan import Plan, read_plan, write_plan
 from reconcile.project import Options, Project
 from reconcile.repair import Guards, apply_plan, check_guards, make_plan, repair_report
 from reconcile.report import RepairOutcome, Report
+from reconcile.runs import now
 from reconcile.watching import Watcher
 
 

@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reconcile.engines.base import Engine
-from reconcile.engines.duckdb import DuckDBEngine
-from reconcile.engines.postgres import PostgresEngine
+from reconcile.engines.connect import open_engine
 from reconcile.errors import NotComparable
+from reconcile.project import Connection
 
 READERS = {
     ".csv": "read_csv",
@@ -44,19 +43,19 @@ class Side:
         return self.table.split(".")[-1].strip('"') if self.path is None or self.kind == "duckdb" else self.path.stem
 
 
-def parse_side(text: str, target_connection: Callable[[str], tuple[str, Any]]) -> Side:
-    """What ``text`` names. ``target_connection`` gives (adapter, credentials) of a target of the dbt profile.
+def parse_side(text: str, target_connection: Callable[[str], Connection]) -> Side:
+    """What ``text`` names. ``target_connection`` gives the connection of a target of the dbt profile.
 
     Raises NotComparable where it is nothing of the kind, or the file does not exist.
     """
     address, has_table, table = text.partition("#")
     if address.startswith(("postgresql://", "postgres://")):
         _need_table(text, has_table and table)
-        return Side("postgres", _without_password(address), table, lambda: PostgresEngine(address))
+        return Side("postgres", _without_password(address), table, lambda: _postgres(address))
     if address.startswith("duckdb:") and has_table:  # without # it is a target that is called duckdb
         _need_table(text, table)
         path = Path(address.removeprefix("duckdb:"))
-        return Side("duckdb", str(path), table, lambda: DuckDBEngine(str(path)), path)
+        return Side("duckdb", str(path), table, path=path)
     if Path(text).suffix.lower() in READERS:
         if not Path(text).is_file():
             raise NotComparable(f"no file {text}: mend its path")
@@ -65,14 +64,21 @@ def parse_side(text: str, target_connection: Callable[[str], tuple[str, Any]]) -
     if match is None:
         kinds = "a URL with #schema.table, TARGET:schema.table, or a .csv, .parquet or .jsonl file"
         raise NotComparable(f"{_without_password(text)!r} names no table: give {kinds}")
-    adapter, credentials = target_connection(match["target"])
+    connection = target_connection(match["target"])
+    adapter, credentials = connection.adapter, connection.credentials
     if adapter == "postgres":
         where = f"{credentials.host}:{credentials.port}/{credentials.database}"
-        return Side("postgres", where, match["table"], lambda: PostgresEngine.from_dbt(credentials))
+        return Side("postgres", where, match["table"], lambda: open_engine(connection))
     if adapter == "duckdb":
         path = Path(credentials.path)
-        return Side("duckdb", str(path), match["table"], lambda: DuckDBEngine.from_dbt(credentials), path)
+        return Side("duckdb", str(path), match["table"], path=path)
     raise NotComparable(f"the adapter {adapter} of target {match['target']} is not supported: postgres or duckdb")
+
+
+def _postgres(address: str) -> Engine:
+    from reconcile.engines.postgres import PostgresEngine  # only where it is needed: its import takes time
+
+    return PostgresEngine(address)
 
 
 def _need_table(text: str, table: object) -> None:

@@ -21,7 +21,6 @@ from reconcile.prepare import Prepared, prepare, stored_sql
 from reconcile.proofs import Proof, Proofs
 from reconcile.report import Scope, TableReport, Verdict
 from reconcile.statements import Comparison, Totals, totals_sql
-from reconcile.ties import twisted
 from reconcile.watching import Watcher, polled
 
 log = logging.getLogger("reconcile")
@@ -180,6 +179,8 @@ def _condition(prepared: Prepared, keys: list[Values]) -> str:
 
 def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | None) -> str | None:
     """Why it could not be told whether ties matter; None where they do not. Raises _Unjudged where they do."""
+    from reconcile.ties import twisted  # only where it is needed: its import takes time
+
     assert definition.sql is not None
     try:
         ways = twisted(stored_sql(definition.sql, dict(definition.contract)), engine.kind)

@@ -107,7 +107,7 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
 
 
 def _failed(command: str, given: dict[str, Any], error: str) -> Report:
-    from reconcile.check import new_run_id, now
+    from reconcile.runs import new_run_id, now
 
     at = now()
     return Report(new_run_id(), command, given["target"] or "", at, at, (), error=error)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -131,3 +132,11 @@ class Engine(Protocol):
         """Hold the one lock of all repairs of this database. Raises Refused where another keeps it for seconds."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class CopiesOut(Protocol):
+    """An engine whose rows can travel as a file."""
+
+    def copy_out(self, table: str, columns: Sequence[Column], file: Path, where: str | None = None) -> None:
+        """Stream a table's rows into a CSV file without a header: NULL is nothing, an empty text is ""."""

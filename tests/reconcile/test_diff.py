@@ -218,7 +218,8 @@ def other(server: Server) -> Iterator[Database]:
 
 
 MANY = """
-    select n as id, md5(cast(n as varchar)) as s, cast(n as double precision) / 10 as f, cast(n * 1.5 as numeric(12, 2)) as d,
+    select n as id, md5(cast(n as varchar)) as s, cast(n as double precision) / 10 as f,
+        cast(n * 1.5 as numeric(12, 2)) as d,
         cast(case when n % 5 = 0 then null else n % 2 = 0 end as boolean) as b,
         timestamp '2026-01-01' + n * interval '1 second' as at
     from generate_series(1, 30000) as g(n)
