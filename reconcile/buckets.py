@@ -1,9 +1,9 @@
 """Checksums by key bucket, computed on each side by its own engine: only rows of unequal buckets have to travel.
 
-A row's checksum is the md5 of its values' texts, each with its length before it; a bucket's is their number and the
-sums of both halves (a sum, not XOR: a duplicated row must not cancel itself). Texts that differ for equal values (a
-double beyond 10^15, json) only make more rows travel; that two values are equal is never told by a text that two
-values share, and rows that travel are compared by value.
+A row's checksum is a hash of its values' texts; a bucket's is their number and sum (a sum, not XOR: a duplicated row
+must not cancel itself). The hash is md5, of which 60 bits count, and Postgres' own 64 bits between two of one version.
+Texts that differ for equal values (a double beyond 10^15, json) only make more rows travel; no two values share a text,
+and rows that travel are compared by value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ _ROWS = 64  # in a bucket, about: while there are buckets enough
 _MOST = 65_536  # buckets: their sums of both sides are held in memory
 _INTEGERS = frozenset({"int2", "int4", "int8", "TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 
-Sum = tuple[int, int, int]
+# their texts hold no bar and are never empty: no length has to keep them apart
+_PLAIN = frozenset({"numeric", "float4", "float8", "bool", "date", "timestamp", "timestamptz", "time", "uuid"})
+_PLAIN |= {"DECIMAL", "FLOAT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIME", "UUID"}
+_PLAIN |= _INTEGERS
+
+Sum = tuple[int, int]  # rows, checksum
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Bucketed:
     key: Sequence[Column]
     columns: Sequence[Column]
     buckets: int
+    native: bool = False  # both sides are Postgres of one version, whose own hash is the same
 
     @property
     def bucket(self) -> str:
@@ -37,35 +43,40 @@ class Bucketed:
         if len(self.key) == 1 and self.key[0].base in _INTEGERS:
             # a remainder has the sign of the key on all of them
             return f"coalesce(abs({quote(self.key[0].name)} % {self.buckets}), 0)"
-        texts = " || ".join(self._measured(column) for column in self.key)
-        return f"{self._number(f'md5({texts})', 1, 8)} % {self.buckets}"
+        return f"{self._number(f'md5({self._texts(self.key)})', 8)} % {self.buckets}"
 
     def sums(self) -> dict[int, Sum]:
-        """Bucket -> rows in it, and two checksums."""
-        texts = " || ".join(self._measured(column) for column in [*self.key, *self.columns])
-        halves = ", ".join(f"cast(sum({self._number('digest', first, 15)}) as varchar)" for first in (1, 16))
+        """Bucket -> rows in it, and the sum of their checksums."""
+        texts = self._texts([*self.key, *self.columns])
+        digest = f'hashtextextended(({texts}) collate "C", 0)' if self.native else self._number(f"md5({texts})", 15)
         rows = self.engine.rows(
-            f"select bucket, count(*), {halves} from ("
-            f"select {self.bucket} as bucket, md5({texts}) as digest from {self.table}) as digested group by bucket"
+            f"select bucket, count(*), cast(sum(digest) as varchar) from ("
+            f"select {self.bucket} as bucket, {digest} as digest from {self.table}) as digested group by bucket"
         )
-        return {int(bucket): (int(count), int(one), int(other)) for bucket, count, one, other in rows}
+        return {int(bucket): (int(count), int(total)) for bucket, count, total in rows}
 
     def within(self, buckets: Sequence[int]) -> str:
         """A condition that holds for the rows of these buckets."""
         return f"{self.bucket} in ({', '.join(map(str, sorted(buckets)))})" if buckets else "false"
 
-    def _measured(self, column: Column) -> str:
+    def _texts(self, columns: Sequence[Column]) -> str:
+        return " || '|' || ".join(map(self._text, columns))
+
+    def _text(self, column: Column) -> str:
+        """A value's text; a free one with its length before it, so that no value can pass for another and a bar."""
         name = quote(column.name)
         text = f"cast({name} as varchar)"
         if self.engine.kind == "duckdb" and column.base in ("DOUBLE", "FLOAT"):
             text = f"regexp_replace({text}, '\\.0$', '')"  # Postgres prints 1, DuckDB 1.0
         if self.engine.kind == "postgres" and column.type == "numeric":
             text = f"cast(trim_scale({name}) as varchar)"
+        if column.base in _PLAIN:
+            return f"coalesce({text}, '')"
         return f"coalesce(length({text}) || ':' || {text}, '-')"
 
-    def _number(self, digest: str, first: int, digits: int) -> str:
-        """Hexadecimal digits of a digest as an integer."""
-        cut = f"substr({digest}, {first}, {digits})"
+    def _number(self, digest: str, digits: int) -> str:
+        """The first hexadecimal digits of a digest as an integer."""
+        cut = f"substr({digest}, 1, {digits})"
         if self.engine.kind == "duckdb":
             return f"cast('0x' || {cut} as bigint)"
         return f"cast(cast('x' || {cut} as bit({4 * digits})) as bigint)"

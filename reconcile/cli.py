@@ -8,7 +8,7 @@ import click
 
 from reconcile import VERSION
 from reconcile.commands.judge import check, diff, repair, undo
-from reconcile.commands.look import explain
+from reconcile.commands.look import doctor, explain
 from reconcile.commands.past import history, report_command, show
 
 INTERRUPTED = 130
@@ -27,10 +27,7 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except click.Abort:
-        click.echo("Interrupted", err=True)
-        return INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("Interrupted: no transaction was left open", err=True)
         return INTERRUPTED
     except BrokenPipeError:
@@ -65,5 +62,5 @@ def cli() -> None:
     """
 
 
-for _command in (check, diff, repair, undo, explain, history, show, report_command):
+for _command in (check, diff, repair, undo, explain, doctor, history, show, report_command):
     cli.add_command(_command)

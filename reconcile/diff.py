@@ -155,6 +155,7 @@ def _prepared(engine: Engine, look: Look, asked: Asked) -> Prepared:
         only=frozenset(asked.columns) if asked.columns is not None else None,
         tolerance=asked.tolerance,
         widths_matter=False,
+        relation=look.relation if not asked.renamed else None,
     )
 
 

@@ -28,11 +28,16 @@ def hints_for(
         yield from _look_back(engine, definition, samples, late)
     key = [part.name for part in prepared.comparison.key]
     if key and rows >= _WORTH_AN_INDEX and engine.has_index(definition.relation_name, key) is False:
-        columns = ", ".join(f"'{name}'" for name in key)
         yield (
-            f"no index begins with the key: builds and checks by key read the whole table; add "
-            f"indexes=[{{'columns': [{columns}], 'unique': true}}] to the config of {definition.path}"
+            "no index begins with the key: builds and checks by key read the whole table; "
+            f"add {index_config(key)} to the config of {definition.path}"
         )
+
+
+def index_config(key: Sequence[str]) -> str:
+    """A model's config that makes a unique index on its key."""
+    columns = ", ".join(f"'{name}'" for name in key)
+    return f"indexes=[{{'columns': [{columns}], 'unique': true}}]"
 
 
 def watermark_of(incremental_sql: str, relation_name: str) -> str | None:

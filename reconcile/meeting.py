@@ -58,6 +58,7 @@ class Look:
     right_columns: list[Column]
     equal: tuple[int, int] = (0, 0)
     buckets: tuple[Sequence[int], int] | None = None
+    relation: str | None = None  # RIGHT's table, where it is read in its own database
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Meeting:
         if self._together:
             columns = [_columns(self.engine, side.table, side) for side in (self._left, self._right)]
             tables = [f"select * from {side.table}" for side in (self._left, self._right)]
-            yield Look(tables[0], columns[0], tables[1], columns[1])
+            yield Look(tables[0], columns[0], tables[1], columns[1], relation=self._right.table)
             return
         with ExitStack() as stack:
             left, right = self._guests(stack)
@@ -161,11 +162,12 @@ class Meeting:
         if not set(self._wanted.key) <= set(shared):
             return None  # the comparison itself says why
         others = [name for name in shared if name not in self._wanted.key]
+        native = len({guest.engine.about().split(".")[0] for guest in guests}) == 1
         made = []
         for guest, names in zip(guests, (left, right), strict=True):
             own = {column.name: column for column in guest.own}
             key, columns = ([own[names[name].name] for name in group] for group in (self._wanted.key, others))
-            made.append(Bucketed(guest.engine, guest.source, key, columns, buckets))
+            made.append(Bucketed(guest.engine, guest.source, key, columns, buckets, native))
         return made[0], made[1]
 
 
@@ -199,7 +201,7 @@ class _Guest:
 
 
 def _count(sums: dict[int, Sum]) -> int:
-    return sum(count for count, _, _ in sums.values())
+    return sum(count for count, _ in sums.values())
 
 
 def _has_no_types(side: Side) -> bool:

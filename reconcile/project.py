@@ -51,6 +51,7 @@ class Options:
     vars: str | None = None
     threads: int | None = None
     upstream: str = "deep"
+    lock_timeout: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Connection:
     target: str
     threads: int
     credentials: Any
+    lock_timeout: float = 10.0  # seconds to wait for a table that another session holds
 
     @property
     def identity(self) -> str:
@@ -364,4 +366,5 @@ def _connection(options: Options, root: Path) -> Connection:
         profile = load_profile(str(root), variables, options.profile, options.target, options.threads)
     except Exception as error:
         raise ProjectError(f"the dbt profile cannot be used: {_sentence(error)}") from error
-    return Connection(profile.credentials.type, profile.target_name, profile.threads, profile.credentials)
+    credentials = profile.credentials
+    return Connection(credentials.type, profile.target_name, profile.threads, credentials, options.lock_timeout)

@@ -34,6 +34,13 @@ def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--vars", metavar="YAML", help="Variables, as dbt takes them."),
         click.option("--threads", type=click.IntRange(1), help="Models judged at once."),
         click.option(
+            "--lock-timeout",
+            type=click.FloatRange(0.1),
+            default=10.0,
+            show_default=True,
+            help="Seconds to wait for a table that another session holds.",
+        ),
+        click.option(
             "--upstream",
             type=click.Choice(["deep", "shallow"]),
             default="deep",
@@ -74,6 +81,7 @@ def options_of(given: dict[str, Any]) -> Any:
         "state",
         "vars",
         "threads",
+        "lock_timeout",
     )
     lists = {name: tuple(word for value in given[name] for word in value.split()) for name in ("select", "exclude")}
     return Options(**{**{name: given[name] for name in names}, **lists, "upstream": given["upstream"]})

@@ -1,7 +1,8 @@
-"""explain: what a check would do."""
+"""explain: what a check would do. doctor: what stands in its way."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -30,3 +31,25 @@ def explain(**given: Any) -> int:
         click.echo(f"Error: {error}", err=True)
         return 2
     return 0
+
+
+@click.command()
+@project_options
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+def doctor(output: str, **given: Any) -> int:
+    """Say what stands in the way of checks and repairs of the selected models, and how to mend it.
+
+    Exit codes: 0 nothing does, 2 something cannot be judged. Writes nothing.
+    """
+    from reconcile.doctor import Level, examine
+
+    findings = []
+    for finding in examine(options_of(given)):
+        findings.append(finding)
+        if output == "human":
+            mend = f"\n         mend: {finding.mend}" if finding.mend else ""
+            click.echo(f"{finding.level.value:8} {finding.about}: {finding.said}{mend}")
+    code = 2 if any(finding.level is Level.TROUBLE for finding in findings) else 0
+    if output == "json":
+        click.echo(json.dumps({"findings": [finding.as_dict() for finding in findings], "exit_code": code}, indent=2))
+    return code

@@ -101,6 +101,18 @@ class Engine(Protocol):
     def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
         """Whether an index begins with these columns in any order; None where the engine needs none."""
 
+    def about(self) -> str:
+        """The database and the role, in words."""
+
+    def may_read(self, relation_name: str) -> bool:
+        """Whether the role may select from a table that exists."""
+
+    def may_journal(self) -> bool:
+        """Whether the role may keep the repair journal."""
+
+    def analyzed(self, relation_name: str) -> bool | None:
+        """Whether the planner knows the table's size; None where the engine keeps no statistics of it."""
+
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""
 

@@ -23,7 +23,7 @@ def open_engine(connection: Connection) -> Engine:
     if connection.adapter == "postgres":
         from reconcile.engines.postgres import PostgresEngine
 
-        return PostgresEngine.from_dbt(connection.credentials)
+        return PostgresEngine.from_dbt(connection.credentials, f"{connection.lock_timeout:g}s")
     if connection.adapter == "duckdb":
         from reconcile.engines.duckdb import DuckDBEngine
 

@@ -86,6 +86,18 @@ class DuckDBEngine:
     def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
         return None
 
+    def about(self) -> str:
+        return f"DuckDB {duckdb.__version__}"
+
+    def may_read(self, relation_name: str) -> bool:
+        return True
+
+    def may_journal(self) -> bool:
+        return True
+
+    def analyzed(self, relation_name: str) -> bool | None:
+        return None
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         with self.transaction():

@@ -82,7 +82,7 @@ class PostgresEngine:
         self._cursors = 0
 
     @classmethod
-    def from_dbt(cls, credentials: Any) -> PostgresEngine:
+    def from_dbt(cls, credentials: Any, lock_timeout: str = "10s") -> PostgresEngine:
         """The session that dbt itself would open for these profile credentials."""
         options = f"-c search_path={credentials.search_path}" if credentials.search_path else None
         names = {"sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey", "sslrootcert": "sslrootcert"}
@@ -100,7 +100,7 @@ class PostgresEngine:
             options=options,
             **extra,
         )
-        return cls(conninfo, role=credentials.role)
+        return cls(conninfo, role=credentials.role, lock_timeout=lock_timeout)
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         oid = self._oid(relation_name)
@@ -186,6 +186,27 @@ class PostgresEngine:
     def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
         leading = self.rows(_LEADING, [self._oid(relation_name), len(columns)])
         return any(set(names) == set(columns) for (names,) in leading)
+
+    def about(self) -> str:
+        version, user, database = self.one("select current_setting('server_version'), current_user, current_database()")
+        return f"Postgres {version.split()[0]}, database {database}, role {user}"
+
+    def may_read(self, relation_name: str) -> bool:
+        return bool(self.one("select has_table_privilege($1::oid, 'select')", [self._oid(relation_name)])[0])
+
+    def may_journal(self) -> bool:
+        return bool(
+            self.one(
+                "select coalesce((select has_schema_privilege(oid, 'create') from pg_namespace"
+                " where nspname = 'reconcile'), has_database_privilege(current_database(), 'create'))"
+            )[0]
+        )
+
+    def analyzed(self, relation_name: str) -> bool | None:
+        found = self.rows(
+            "select reltuples >= 0 from pg_class where oid = $1 and relkind = 'r'", [self._oid(relation_name)]
+        )
+        return bool(found[0][0]) if found else None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
