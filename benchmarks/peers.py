@@ -1,6 +1,6 @@
 """reconcile against its peers, as whole processes: time from start to exit, and the client's memory.
 
-    uv run benchmarks/peers.py [--rows 100000 1000000 10000000] [--runs 3] [--timeout 300] [--only NAME ...]
+    uv run benchmarks/peers.py [--rows 100000 1000000 10000000] [--differ 0 200 1%] [--runs 3] [--only NAME ...]
 
 Two tables of one database (and, for the cross-engine ways, the second one in another database of the same server) with
 0, 200 and 1 % differences. The peers are installed beside us, each in an environment of its own under ~/.cache/levelset
@@ -199,6 +199,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--differ", nargs="+", default=["0", "200", "1%"], help="rows that differ, or a share of them")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=300)
     parser.add_argument("--only", nargs="+", help="only ways whose name holds one of these")
@@ -227,7 +228,8 @@ def main() -> None:
             print("| rows | differ | " + " | ".join(way.name for way in chosen) + " |")
             print("|---:|---:|" + "---|" * len(chosen), flush=True)
             for rows in given.rows:
-                for differences in (0, 200, rows // 100):
+                for differ in given.differ:
+                    differences = rows * int(differ[:-1]) // 100 if differ.endswith("%") else int(differ)
                     make(server.conninfo, rows, differences)
                     copy_elsewhere(server)
                     took: dict[str, list[Took | None]] = {way.name: [] for way in chosen}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby, islice
@@ -24,6 +24,7 @@ from reconcile.statements import (
     gathered_sql,
     later_build_sql,
     missing_duplicates_sql,
+    read_difference,
     totals_sql,
 )
 
@@ -63,6 +64,7 @@ def judge(
     """
     if not prepared.comparison.key:
         return _judge_bag(engine, prepared, sample_limit)
+    engine.prefer_merge(totals_sql(without_as_of(prepared).comparison, prepared.actual_unique))
     pieces = pieces_of(engine, prepared)
     whole = sum(piece.rows or 0 for piece in pieces) or None
     found = _Found()
@@ -122,11 +124,12 @@ def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit:
     comparison = without_as_of(prepared).comparison
     rows: list[Row] | None = None
     if gather:
-        row = engine.one(gathered_sql(comparison, prepared.actual_unique, engine.as_text))
-        pairs, of_expected, of_actual, gathered, in_table, twice = row
-        rows = sorted((_typed(found, comparison) for found in gathered or []), key=_place(prepared))
-        changed = sum(found[0] == "changed" for found in rows)
-        totals = Totals(pairs, of_expected, of_actual, changed, in_table, twice)
+        row = engine.one(gathered_sql(comparison, prepared.actual_unique, engine.as_text, _FEW))
+        pairs, of_expected, of_actual, differing, gathered, in_table, twice = row
+        if differing <= _FEW:
+            rows = sorted((read_difference(found, comparison) for found in gathered or []), key=_place(prepared))
+        # one-sided rows are counted twice by this: it only has to be zero where they are none, and large where many
+        totals = Totals(pairs, of_expected, of_actual, differing, in_table, twice)
     else:
         totals = Totals(*engine.one(totals_sql(comparison, prepared.actual_unique)))
     if totals.level:
@@ -135,11 +138,16 @@ def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit:
     if not totals.repeated and totals.differing <= _STREAMED:
         if rows is None or prepared.comparison.as_of is not None:
             query = differences_sql(prepared.comparison, engine.as_text, None)
-            rows = engine.rows(query) if totals.differing <= _FEW else None
-            found = _streamed(prepared.comparison, rows or engine.stream(query), totals, sample_limit)
+            few = totals.differing <= _FEW
+            differing = _read(engine.rows(query) if few else engine.stream(query), comparison)
+            found = _streamed(prepared.comparison, differing, totals, sample_limit)
         else:
             found = _streamed(comparison, rows, totals, sample_limit)
     return found or _counted(engine, prepared, totals, sample_limit)
+
+
+def _read(rows: Iterable[tuple[Any, ...]], comparison: Comparison) -> Iterator[Row]:
+    return (read_difference(found, comparison) for (found,) in rows)
 
 
 def _place(prepared: Prepared) -> Callable[[Row], list[Any]]:
@@ -152,12 +160,6 @@ def _place(prepared: Prepared) -> Callable[[Row], list[Any]]:
         return [("", Decimal(text)) if number and text else (text or "", 0) for text, number in parts]
 
     return place
-
-
-def _typed(row: Sequence[str | None], comparison: Comparison) -> Row:
-    """A gathered row as ``differences_sql`` has it: whether a column differs is no text there."""
-    first = HEAD + len(comparison.key)
-    return tuple(value == "true" if i >= first and (i - first) % 3 == 2 else value for i, value in enumerate(row))
 
 
 def _streamed(comparison: Comparison, rows: Iterable[Row], totals: Totals, sample_limit: int) -> _Found | None:
@@ -209,7 +211,7 @@ def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: i
         rows_expected = int(engine.one(f"select count(*) from (\n{comparison.expected}\n) as counted")[0])
     if drift.missing or drift.extra or drift.changed or drift.pending:
         rows = engine.stream(differences_sql(comparison, engine.as_text, sample_limit, unique=not repeated))
-        samples += [_sample(row, comparison) for row in rows]
+        samples += [_sample(row, comparison) for row in _read(rows, comparison)]
     null_keys = bool(counts.null_expected or counts.null_actual)
     return _Found(drift, columns, tuple(samples), null_keys, rows_expected, totals.rows_actual)
 
@@ -217,7 +219,8 @@ def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: i
 def _count_differences(engine: Engine, comparison: Comparison) -> tuple[Drift, Counter[str]]:
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
-    for row in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):
+    rows = engine.stream(differences_sql(comparison, engine.as_text, None, unique=False))
+    for row in _read(rows, comparison):
         kinds[row[0]] += 1
         if row[0] == "changed":
             columns.update(_differing(row, comparison))
@@ -251,8 +254,8 @@ def _surplus(
     """One sample a key: its surplus row on the table's side, or the row that the table lacks."""
     n = len(comparison.key)
     found = engine.stream(surplus_sql(comparison, engine.as_text, rows, limit))
-    for key, group in groupby(found, key=lambda row: row[2 : 2 + n] if kind == "duplicate" else object()):
-        copies_expected, copies_actual, *values = next(iter(group))
+    for key, group in groupby(found, key=lambda row: tuple(row[2][:n]) if kind == "duplicate" else object()):
+        copies_expected, copies_actual, values = next(iter(group))
         too_many = copies_actual > copies_expected
         cells = {
             column.name: Cell(None, _text(value)) if too_many else Cell(_text(value), None)
@@ -267,7 +270,7 @@ def _judge_bag(engine: Engine, prepared: Prepared, sample_limit: int) -> Judged:
     surplus_e, surplus_a, rows_e, rows_a = (int(n) for n in engine.one(surplus_counts_sql(comparison, Rows.ALL)))
     samples = []
     if surplus_e or surplus_a:
-        for copies_e, copies_a, *values in engine.stream(
+        for copies_e, copies_a, values in engine.stream(
             surplus_sql(comparison, engine.as_text, Rows.ALL, sample_limit)
         ):
             kind = "missing" if copies_e > copies_a else "extra"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from reconcile.statements import AsText, Comparison, different, joined, limited, names, null_key, sides
+from reconcile.statements import (
+    AsText,
+    Comparison,
+    different,
+    joined,
+    limited,
+    names,
+    null_key,
+    sides,
+    value,
+    value_names,
+)
 
 
 class Rows(StrEnum):
@@ -16,19 +27,21 @@ class Rows(StrEnum):
 
 
 def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
-    """Rows that one side has more often than the other: copies expected, copies actual, the key, the columns (text)."""
-    shown = [*names("k", comparison.key), *names("v", comparison.columns)]
-    listed = ", ".join(f"min({as_text(name)})" for name in shown)
-    grouped = ", ".join([*names("k", comparison.key), *names("c", comparison.columns)])
+    """Rows that one side has more often than the other: copies expected, copies actual, and one list of the key's and
+    the columns' texts."""
+    shown = [*names("k", comparison.key), *(value(comparison, i) for i in range(len(comparison.columns)))]
+    listed = ", ".join(f"min(cast({as_text(name)} as text))" for name in shown)
+    grouped = _grouped(comparison)
     return (
-        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), {listed}\nfrom bag\ngroup by {grouped}\n"
+        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), array[{listed}]\n"
+        f"from bag\ngroup by {grouped}\n"
         f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{limited(limit)}"
     )
 
 
 def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
     """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
-    grouped = ", ".join([*names("k", comparison.key), *names("c", comparison.columns)])
+    grouped = _grouped(comparison)
     return (
         f"{_bag(comparison, rows)},\ngrouped as (\n"
         f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
@@ -48,9 +61,20 @@ def differing_keys_sql(comparison: Comparison) -> str:
     )
 
 
+def _grouped(comparison: Comparison) -> str:
+    """What makes two rows of the bag one: the key, and the columns as they are compared."""
+    plain = [
+        column.expected.format(value(comparison, i))
+        for i, column in enumerate(comparison.columns)
+        if column.packed is None
+    ]
+    packed = ["packed"] if len(plain) < len(comparison.columns) else []
+    return ", ".join([*names("k", comparison.key), *plain, *packed])
+
+
 def _bag(comparison: Comparison, rows: Rows) -> str:
     """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
-    every = ", ".join([*names("k", comparison.key), *names("v", comparison.columns), *names("c", comparison.columns)])
+    every = ", ".join([*names("k", comparison.key), *value_names(comparison)])
     keys = ", ".join(names("k", comparison.key))
     where = dict.fromkeys("ea", "")
     twice = ""

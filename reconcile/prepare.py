@@ -54,7 +54,7 @@ def prepare(
     if unknown:
         raise NotComparable(f"tolerance names the column {unknown[0]!r}, which neither side has")
     changes = []
-    columns = []
+    columns: list[ComparedColumn] = []
     for name in dict.fromkeys([*left, *right]):
         ignored = name not in key_columns and (name in ignore or (only is not None and name not in only))
         if ignored and not carry:
@@ -72,8 +72,11 @@ def prepare(
                     f"the key column {name} is {left[name].type} in the definition and {right[name].type} in the table"
                 )
         elif name not in key_columns:
-            expressions = engine.comparable(quote(name), left[name]), engine.comparable(quote(name), right[name])
-            columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
+            expressions = engine.comparable("{}", left[name]), engine.comparable("{}", right[name])
+            if len(columns) < _WIDE or name in tolerance:
+                columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
+            else:
+                columns.append(ComparedColumn(name, ignored=ignored, packed=engine.packed(quote(name), left[name])))
     comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns), as_of_sql if parts else None)
     unique = bool(parts) and relation is not None and engine.has_unique_index(relation, key)
     return Prepared(comparison, tuple(actual_columns), tuple(changes), unique, relation)
@@ -81,13 +84,14 @@ def prepare(
 
 def _key_part(name: str, left: dict[str, Column], right: dict[str, Column]) -> KeyPart:
     if name in left and name in right:
-        return KeyPart(name, quote(name))
+        return KeyPart(name, quote(name), right[name].collation)
     for side, columns in (("definition", left), ("table", right)):
         if name not in columns and name.isidentifier():
             raise NotComparable(f"the key column {name!r} is not in the {side}: its columns are {', '.join(columns)}")
     return KeyPart(name, f"({name})")  # unique_key may be an SQL expression
 
 
+_WIDE = 700  # columns of a side that are joined one by one; further ones share a list
 _INTEGERS = frozenset({"int2", "int4", "int8", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"})
 
 

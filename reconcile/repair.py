@@ -18,7 +18,7 @@ from reconcile.prepare import Prepared
 from reconcile.project import Project
 from reconcile.report import RepairOutcome, Report, TableReport, Verdict
 from reconcile.runs import new_run_id, now
-from reconcile.statements import HEAD, differences_sql
+from reconcile.statements import HEAD, differences_sql, read_difference
 from reconcile.verdict import judge_definition, prepare_definition
 from reconcile.writing import RowWriter
 
@@ -99,7 +99,8 @@ def planned_rows(engine: Engine, prepared: Prepared) -> Iterator[PlannedRow]:
     n = len(comparison.key)
     names = [part.name for part in comparison.key] + [column.name for column in comparison.columns]
     if comparison.key:
-        for row in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):
+        for (found,) in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):
+            row = read_difference(found, comparison)
             if row[0] == "pending":
                 continue  # the next build writes it
             key, cells = list(row[HEAD : HEAD + n]), row[HEAD + n :]
@@ -108,7 +109,7 @@ def planned_rows(engine: Engine, prepared: Prepared) -> Iterator[PlannedRow]:
             yield _planned(str(row[0]), expected, actual, comparison)
     kinds = {Rows.TWICE: "duplicate", Rows.NULL_KEYS: "null_key"} if comparison.key else {Rows.ALL: "copies"}
     for rows, reason in kinds.items():
-        for wanted, found, *values in engine.stream(surplus_sql(comparison, engine.as_text, rows, None)):
+        for wanted, found, values in engine.stream(surplus_sql(comparison, engine.as_text, rows, None)):
             image: Values = dict(zip(names, values, strict=True))
             copies = int(abs(found - wanted))
             if found > wanted:

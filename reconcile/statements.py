@@ -2,7 +2,7 @@
 
 A full outer join on the key with IS DISTINCT FROM per column: the planner merges two indexed sides in 13 MB (1 M x 1 M
 rows: 0.94 CPU s, against 3.9 for EXCEPT ALL both ways and 2.6 for md5 buckets of one side alone). A level table
-returns one row of zeros and moves no data. Inside the statement columns are k0, k1, ... and c0, c1, ...: no name of
+returns one row of zeros and moves no data. Inside the statement columns are k0, k1, ... and v0, v1, ...: no name of
 the user's can collide.
 """
 
@@ -10,30 +10,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reconcile.definition import quote
 
 
 @dataclass(frozen=True)
 class KeyPart:
-    """A part of the key: a column's name, or an SQL expression where ``unique_key`` is one."""
+    """A part of the key: a column's name, or an SQL expression where ``unique_key`` is one.
+
+    ``collation`` is the table's, under which the definition's values are put too: two collations do not compare.
+    """
 
     name: str
     expression: str
+    collation: str | None = None
 
 
 @dataclass(frozen=True)
 class ComparedColumn:
-    """A column on both sides. The two expressions are over its own name; ``tolerance`` is an absolute one.
+    """A column on both sides, each with a template of what is compared (``{}`` is the value).
+
+    ``tolerance`` is an absolute one. ``packed`` is its value as a text that is equal where the value is, for the columns
+    of a wide table that share one list: Postgres joins 1,664 columns of both sides, and a table may have 1,600.
 
     With ``ignored`` it never counts as different, but its values are carried along.
     """
 
     name: str
-    expected: str
-    actual: str
+    expected: str = "{}"
+    actual: str = "{}"
     tolerance: float | None = None
     ignored: bool = False
+    packed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ HEAD = 3  # columns before the key in a row of differences_sql
 
 
 def sides(comparison: Comparison, extra: str = "") -> str:
-    """The sides as CTEs e, a (and b, as of the last build): k0.. the key, c0.. as compared, v0.. as they are."""
+    """The sides as CTEs e, a (and b, as of the last build): k0, k1, ... the key, v0, v1, ... the columns."""
     selects = {"e": comparison.expected, "a": comparison.actual}
     if comparison.as_of is not None:
         selects["b"] = comparison.as_of
@@ -64,27 +73,48 @@ def sides(comparison: Comparison, extra: str = "") -> str:
 
 def side(comparison: Comparison, name: str, sql: str, extra: str = "") -> str:
     """One SELECT as a CTE of the comparison's form; as the table's side where its name is ``a``."""
-    keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
-    values = [f"{quote(column.name)} as v{i}" for i, column in enumerate(comparison.columns)]
-    compared = [
-        f"{column.actual if name == 'a' else column.expected} as c{i}" for i, column in enumerate(comparison.columns)
+    keys = [
+        f"{part.expression}{f' collate {part.collation}' if part.collation and name != 'a' else ''} as k{i}"
+        for i, part in enumerate(comparison.key)
     ]
-    columns = ",\n    ".join([*keys, *values, *compared, "1 as present"])
+    values = [f"{quote(c.name)} as v{i}" for i, c in enumerate(comparison.columns) if c.packed is None]
+    packed = [column.packed for column in comparison.columns if column.packed is not None]
+    if packed:
+        values.append(f"array[{', '.join(packed)}] as packed")
+    columns = ",\n    ".join([*keys, *values, "1 as present"])
     return f"{name} as not materialized (\n  select {columns}{extra}\n  from (\n{sql}\n  ) as side\n)"
 
 
-def _differs(index: int, column: ComparedColumn, left: str = "e", right: str = "a") -> str:
+def value(comparison: Comparison, index: int, side: str = "") -> str:
+    """A column's value on a side, as a CTE of ``side`` has it."""
+    place = f"v{index}"
+    if comparison.columns[index].packed is not None:
+        before = sum(column.packed is None for column in comparison.columns[:index])
+        place = f"packed[{index - before + 1}]"
+    return f"{side}.{place}" if side else place
+
+
+def value_names(comparison: Comparison) -> list[str]:
+    """The columns of a side that hold its values."""
+    plain = [f"v{i}" for i, column in enumerate(comparison.columns) if column.packed is None]
+    return plain if len(plain) == len(comparison.columns) else [*plain, "packed"]
+
+
+def _differs(comparison: Comparison, index: int, left: str = "e", right: str = "a") -> str:
+    column = comparison.columns[index]
     if column.ignored:
         return "false"
-    differs = f"{left}.c{index} is distinct from {right}.c{index}"
+    templates = {left: column.expected, right: column.expected, "a": column.actual}
+    values = [templates[one].format(value(comparison, index, one)) for one in (left, right)]
+    differs = f"{values[0]} is distinct from {values[1]}"
     if column.tolerance is None:
         return differs
-    return f"({differs} and not coalesce(abs({left}.c{index} - {right}.c{index}) <= {column.tolerance!r}, false))"
+    return f"({differs} and not coalesce(abs({values[0]} - {values[1]}) <= {column.tolerance!r}, false))"
 
 
 def any_differs(comparison: Comparison, left: str = "e", right: str = "a") -> str:
     """Whether the rows of two sides differ in any column; ignored ones never do."""
-    found = (_differs(i, column, left, right) for i, column in enumerate(comparison.columns) if not column.ignored)
+    found = (_differs(comparison, i, left, right) for i, column in enumerate(comparison.columns) if not column.ignored)
     return " or ".join(found) or "false"
 
 
@@ -165,19 +195,19 @@ def totals_sql(comparison: Comparison, actual_unique: bool) -> str:
     return _totals(comparison, actual_unique, changed)
 
 
-def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText) -> str:
-    """The row of ``totals_sql``, with the differing rows themselves in the place of their number.
+def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText, most: int) -> str:
+    """The row of ``totals_sql`` with, for the number of pairs that differ, how many rows differ, and these rows.
 
-    They are as ``differences_sql`` has them, in no order; None where there are none. One pass finds and brings them;
-    they stand in the server's memory meanwhile: only for sides of bounded size.
+    The rows are as ``differences_sql`` has them, in no order; None where there are none or more than ``most``. One pass
+    finds and brings them; they stand in the server's memory meanwhile: only for sides of bounded size.
     """
-    texts = ", ".join(f"({cell})::text" for cell in _difference(comparison, as_text))
     gathered = (
-        f"array_agg(array[{texts}]) filter (where {different(comparison)}\n"
+        f"array_agg({_difference(comparison, as_text)}) filter (where {different(comparison)}\n"
         f"    and not (a.present is null and {null_key('e', comparison)})\n"
         f"    and not (e.present is null and {null_key('a', comparison)}))"
     )
-    return _totals(comparison, actual_unique, gathered)
+    number = f"coalesce(array_length({gathered}, 1), 0)"
+    return _totals(comparison, actual_unique, f"{number},\n  case when {number} <= {most} then {gathered} end")
 
 
 def _totals(comparison: Comparison, actual_unique: bool, differing: str) -> str:
@@ -202,7 +232,7 @@ def counts_sql(comparison: Comparison) -> str:
     both = f"e.present = 1 and a.present = 1 and {drifted}"
     null_e, null_a = null_key("e", comparison), null_key("a", comparison)
     per_column = [
-        f"count(*) filter (where {both} and {_differs(i, column)})" for i, column in enumerate(comparison.columns)
+        f"count(*) filter (where {both} and {_differs(comparison, i)})" for i, column in enumerate(comparison.columns)
     ]
     keys = ", ".join(names("k", comparison.key))
     selected = [
@@ -245,8 +275,8 @@ def missing_duplicates_sql(comparison: Comparison) -> str:
     )
 
 
-def _difference(comparison: Comparison, as_text: AsText) -> list[str]:
-    """What a differing row tells: HEAD, the key, then every column's (expected, actual, differs)."""
+def _difference(comparison: Comparison, as_text: AsText) -> str:
+    """What a differing row tells, as one list of texts: a SELECT holds 1,664 columns, a table of 1,600 tells more."""
     kind = (
         f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
         "when e.present is null then 'extra' else 'changed' end"
@@ -255,14 +285,21 @@ def _difference(comparison: Comparison, as_text: AsText) -> list[str]:
     cells = [
         cell
         for i, column in enumerate(comparison.columns)
-        for cell in (as_text(f"e.v{i}"), as_text(f"a.v{i}"), _differs(i, column))
+        for cell in (as_text(value(comparison, i, "e")), as_text(value(comparison, i, "a")), _differs(comparison, i))
     ]
-    return [kind, "e.present", "a.present", *keys, *cells]
+    told = [kind, "e.present", "a.present", *keys, *cells]
+    return f"array[{', '.join(f'cast({cell} as text)' for cell in told)}]"
+
+
+def read_difference(row: Sequence[str | None], comparison: Comparison) -> tuple[Any, ...]:
+    """A differing row: HEAD (kind, e.present, a.present), the key, then every column's (expected, actual, differs)."""
+    first = HEAD + len(comparison.key)
+    return tuple(value == "true" if i >= first and (i - first) % 3 == 2 else value for i, value in enumerate(row))
 
 
 def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, unique: bool = True) -> str:
-    """The differing rows in key order: HEAD (kind, e.present, a.present), the key, then every column's (expected,
-    actual, differs). With a limit drifted rows come before pending ones.
+    """The differing rows in key order, each one list for ``read_difference``. With a limit drifted rows come before
+    pending ones.
 
     Values are text, so that none is rounded on its way. Keys with a NULL part are left out, and with ``unique`` False
     so are keys that stand more than once on either side: ``surplus_sql`` gives those.
@@ -274,7 +311,7 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
         once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
     drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
     keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
-    selected = ", ".join(_difference(comparison, as_text))
+    selected = _difference(comparison, as_text)
     return (
         f"with {sides(comparison, window)}\nselect {selected}\n{joined(comparison)}\n"
         f"where {different(comparison)}\n"

@@ -71,6 +71,9 @@ class Engine(Protocol):
     def comparable(self, expression: str, column: Column) -> str:
         """An expression whose equality is what a reader calls equal, for this column's type."""
 
+    def packed(self, expression: str, column: Column) -> str:
+        """A text that two values of this column share just where ``comparable`` calls them equal."""
+
     def as_text(self, expression: str) -> str:
         """An expression that prints a value without losing a digit."""
 
@@ -79,6 +82,9 @@ class Engine(Protocol):
 
     def plan(self, sql: str) -> Estimate | None:
         """What the planner expects of a statement, without running it; None where the engine does not say."""
+
+    def prefer_merge(self, sql: str) -> None:
+        """For the rest of the snapshot, join by merging where both sides of this statement come sorted by an index."""
 
     def histogram(self, relation_name: str, column: Column) -> list[str]:
         """Values that cut a column into parts of about the same size, in its own order; none without statistics."""

@@ -55,6 +55,9 @@ class DuckDBEngine:
         # one month and 30 days are equal intervals, and not the same value
         return f"cast({expression} as varchar)" if "INTERVAL" in column.base else expression
 
+    def packed(self, expression: str, column: Column) -> str:
+        return self.as_text(f"{expression} + 0" if column.base in ("FLOAT", "DOUBLE") else expression)
+
     def as_text(self, expression: str) -> str:
         return f"cast({expression} as varchar)"
 
@@ -63,6 +66,9 @@ class DuckDBEngine:
 
     def plan(self, sql: str) -> Estimate | None:
         return None  # DuckDB estimates rows a node, and no cost
+
+    def prefer_merge(self, sql: str) -> None:
+        """Nothing to prefer: DuckDB hashes."""
 
     def histogram(self, relation_name: str, column: Column) -> list[str]:
         return []

@@ -136,6 +136,12 @@ class PostgresEngine:
             return f"({expression})::text"
         return f'{expression} collate "C"' if column.base in _COLLATED else expression
 
+    def packed(self, expression: str, column: Column) -> str:
+        if column.base == "numeric":
+            return f"trim_scale({expression})::text"
+        # the sum of -0 and 0 is 0
+        return f"({expression} + 0)::text" if column.base in ("float4", "float8") else f"({expression})::text"
+
     def as_text(self, expression: str) -> str:
         return f"({expression})::text"
 
@@ -157,6 +163,14 @@ class PostgresEngine:
         ] or [(plan["Plan Rows"], plan["Plan Width"])]
         rows, width = max(sizes)
         return Estimate(plan["Total Cost"], rows, width, scanned)
+
+    def prefer_merge(self, sql: str) -> None:
+        # a merge of two indexes takes half the CPU of a hash join and no memory (10 M x 10 M rows: 4.4 s, not 7.7), but
+        # planners think reading by an index dear; where something has to be sorted for it, they are right
+        self._run("set local enable_hashjoin = off")
+        plan = self.one(f"explain (format json) {sql}")[0][0]["Plan"]
+        if any("Sort" in node["Node Type"] for node in _nodes(plan)):
+            self._run("set local enable_hashjoin = on")
 
     def histogram(self, relation_name: str, column: Column) -> list[str]:
         bounds = self.rows(_HISTOGRAM, [_without_database(relation_name), column.name])
