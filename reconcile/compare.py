@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby, islice
@@ -30,6 +30,7 @@ from reconcile.statements import (
 
 Row = tuple[Any, ...]
 _NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
+_GATHERED = 10_000  # differing rows of a piece that come in the row that counts them
 _FEW = 2_000  # differing rows taken in one piece
 _STREAMED = 50_000  # differing rows read one by one; beyond that they are counted in the engine
 
@@ -123,27 +124,37 @@ def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit:
     # what the last build saw matters only where rows differ
     comparison = without_as_of(prepared).comparison
     rows: list[Row] | None = None
+    totals = None
     if gather:
-        row = engine.one(gathered_sql(comparison, prepared.actual_unique, engine.as_text, _FEW))
-        pairs, of_expected, of_actual, differing, gathered, in_table, twice = row
-        if differing <= _FEW:
-            rows = sorted((read_difference(found, comparison) for found in gathered or []), key=_place(prepared))
-        # one-sided rows are counted twice by this: it only has to be zero where they are none, and large where many
-        totals = Totals(pairs, of_expected, of_actual, differing, in_table, twice)
-    else:
+        row = engine.one(gathered_sql(comparison, prepared.actual_unique, engine.as_text, _GATHERED))
+        pairs, differing, gathered, in_table, twice = row
+        found = [read_difference(found, comparison) for found in gathered or []]
+        keys = range(HEAD, HEAD + len(comparison.key))
+        # whose row it is that has no key is not told here
+        if differing <= _GATHERED and not any(row[i] is None for row in found for i in keys):
+            rows = sorted(found, key=_place(prepared))
+            totals = _totals_of(pairs, rows, in_table, twice)
+    if totals is None:
         totals = Totals(*engine.one(totals_sql(comparison, prepared.actual_unique)))
     if totals.level:
         return _Found(rows_expected=totals.pairs_expected, rows_actual=totals.rows_actual)
-    found = None
+    judged = None
     if not totals.repeated and totals.differing <= _STREAMED:
         if rows is None or prepared.comparison.as_of is not None:
             query = differences_sql(prepared.comparison, engine.as_text, None)
             few = totals.differing <= _FEW
             differing = _read(engine.rows(query) if few else engine.stream(query), comparison)
-            found = _streamed(prepared.comparison, differing, totals, sample_limit)
+            judged = _streamed(prepared.comparison, differing, totals, sample_limit)
         else:
-            found = _streamed(comparison, rows, totals, sample_limit)
-    return found or _counted(engine, prepared, totals, sample_limit)
+            judged = _streamed(comparison, rows, totals, sample_limit)
+    return judged or _counted(engine, prepared, totals, sample_limit)
+
+
+def _totals_of(pairs: int, differing: Sequence[Row], in_table: int, twice: int) -> Totals:
+    """The totals of a piece all of whose differing rows are here."""
+    only_actual, only_expected = (sum(row[i] is None for row in differing) for i in (1, 2))
+    changed = len(differing) - only_actual - only_expected
+    return Totals(pairs, pairs - only_actual, pairs - only_expected, changed, in_table, twice)
 
 
 def _read(rows: Iterable[tuple[Any, ...]], comparison: Comparison) -> Iterator[Row]:

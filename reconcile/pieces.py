@@ -15,8 +15,8 @@ from reconcile.engines.base import Column, Engine
 from reconcile.prepare import Prepared
 from reconcile.statements import totals_sql
 
-_ROWS = 250_000  # in a piece
-_BYTES = 64_000_000  # of a piece's rows: what the server may hold of them, were all of them to differ
+_ROWS = 1_500_000  # in a piece
+_BYTES = 256_000_000  # of a piece's rows: what the server may hold of them, were all of them to differ
 _FEWEST = 4
 # The pieces may be thought this many times as dear as the whole: planners overrate ranges of an index (1 M x 1 M rows
 # in 5 pieces were thought 2.1 times as dear, and took as long). What cannot be narrowed costs _FEWEST times the whole.

@@ -31,8 +31,8 @@ class KeyPart:
 class ComparedColumn:
     """A column on both sides, each with a template of what is compared (``{}`` is the value).
 
-    ``tolerance`` is an absolute one. ``packed`` is its value as a text that is equal where the value is, for the columns
-    of a wide table that share one list: Postgres joins 1,664 columns of both sides, and a table may have 1,600.
+    ``tolerance`` is an absolute one. ``packed`` is its value as a text that is equal where the value is, for columns of
+    a wide table that share one list: Postgres joins 1,664 columns of both sides, and a table may have 1,600.
 
     With ``ignored`` it never counts as different, but its values are carried along.
     """
@@ -192,32 +192,32 @@ class Totals:
 def totals_sql(comparison: Comparison, actual_unique: bool) -> str:
     """One row, as Totals: all that a level table needs, and no more. A key with a NULL part pairs with nothing."""
     changed = f"count(*) filter (where e.present = 1 and a.present = 1 and ({any_differs(comparison)}))"
-    return _totals(comparison, actual_unique, changed)
+    return _totals(comparison, actual_unique, f"count(e.present), count(a.present), {changed}")
 
 
 def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText, most: int) -> str:
-    """The row of ``totals_sql`` with, for the number of pairs that differ, how many rows differ, and these rows.
+    """One row: joined pairs, how many of them differ, these rows, the table's own rows, keys it holds more than once.
 
-    The rows are as ``differences_sql`` has them, in no order; None where there are none or more than ``most``. One pass
-    finds and brings them; they stand in the server's memory meanwhile: only for sides of bounded size.
+    The rows are as ``differences_sql`` has them, with those whose key has a NULL part and in no order; None where there
+    are none or more than ``most``. One pass finds and brings them; they stand in the server's memory meanwhile: only
+    for sides of bounded size. A level table needs no more than the first number: every pair has both sides then.
     """
-    gathered = (
-        f"array_agg({_difference(comparison, as_text)}) filter (where {different(comparison)}\n"
-        f"    and not (a.present is null and {null_key('e', comparison)})\n"
-        f"    and not (e.present is null and {null_key('a', comparison)}))"
+    # whether a side has the row is told by its key: a flag of its own would be computed for every row before the join
+    gathered = f"array_agg({_difference(comparison, as_text)}) filter (where {different(comparison)})".replace(
+        ".present", ".k0"
     )
     number = f"coalesce(array_length({gathered}, 1), 0)"
     return _totals(comparison, actual_unique, f"{number},\n  case when {number} <= {most} then {gathered} end")
 
 
-def _totals(comparison: Comparison, actual_unique: bool, differing: str) -> str:
+def _totals(comparison: Comparison, actual_unique: bool, counted: str) -> str:
     keys = ", ".join(names("k", comparison.key))
     twice = (
         f"(select count(*) from (select 1 from a where not {null_key('a', comparison)} "
         f"group by {keys} having count(*) > 1) as twice)"
     )
     return (
-        f"with {sides(comparison)}\nselect\n  count(*), count(e.present), count(a.present),\n  {differing},\n"
+        f"with {sides(comparison)}\nselect\n  count(*),\n  {counted},\n"
         f"  (select count(*) from a), {'0' if actual_unique else twice}\nfrom e full join a on {_on(comparison)}"
     )
 
