@@ -38,7 +38,9 @@ def make(conninfo: str, rows: int, differences: int) -> None:
             connection.execute(f"alter table {name} add primary key (id)")
         if differences:
             step = rows // differences  # scattered, so that no block of the table is spared
-            connection.execute(f"update kept set b = -1 where id % {step} = {7 % step} and id <= {step} * {differences}")
+            connection.execute(
+                f"update kept set b = -1 where id % {step} = {7 % step} and id <= {step} * {differences}"
+            )
         connection.execute("vacuum analyze truth")
         connection.execute("vacuum analyze kept")
 

@@ -138,6 +138,7 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> None:
     from reconcile.render.human import print_report
     from reconcile.repairing import Asked, repair_run
     from reconcile.report import Verdict
+    from reconcile.watching import Watcher
 
     options = Options(project_dir=project, profiles_dir=project, target="embedded")
     folder = project / ".levelset" / "demo"
@@ -160,7 +161,7 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> None:
             raise Trouble("reconcile did not find exactly what was broken: this is a bug, please report it")
         print_report(drifted, steps.console)
         everything = Asked(None, True, allow_delete=True, max_rows=100, max_percent=10.0, confirm=lambda _: True)
-        repaired = repair_run(options, everything, lambda table: None)
+        repaired = repair_run(options, everything, Watcher())
         (folder / "repair.html").write_text(FORMATS["html"](repaired), encoding="utf-8")
         print_report(repaired, steps.console)
         mend_key(server.conninfo)

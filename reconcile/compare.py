@@ -48,6 +48,22 @@ class Judged:
     rows_actual: int
 
 
+def combined(parts: Sequence[Judged], sample_limit: int = SAMPLE_LIMIT) -> Judged:
+    """The parts of one comparison as one: they have the same columns, and no key in common."""
+    drift = sum((part.drift for part in parts), Drift())
+    columns = sum((Counter(part.columns) for part in parts), Counter[str]())
+    samples = tuple(sample for part in parts for sample in part.samples)[:sample_limit]
+    return Judged(
+        drift=replace(drift, schema=parts[0].drift.schema),
+        columns=dict(columns),
+        schema_changes=parts[0].schema_changes,
+        samples=samples,
+        truncated=drift.of_rows() + drift.pending > len(samples),
+        rows_expected=sum(part.rows_expected for part in parts),
+        rows_actual=sum(part.rows_actual for part in parts),
+    )
+
+
 Step = Callable[[int, int | None], None]  # rows compared so far, rows in all where somebody knows
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconcile.compare import Judged, judge
+from reconcile.compare import Judged, combined, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect
 from reconcile.errors import NotComparable
 from reconcile.meeting import Look, Meeting, Wanted, rename
 from reconcile.multiset import differing_keys_sql
+from reconcile.pieces import narrowed
 from reconcile.prepare import Prepared, prepare
 from reconcile.project import Connection, Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
@@ -92,12 +93,18 @@ def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float
 
 def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None]) -> tuple[Judged, Scope]:
     engine = meeting.engine
-    with meeting.look() as look, engine.snapshot():
-        prepared = _prepared(engine, look, asked)
-        first = judge(engine, prepared)
-        again = meeting.between_databases and first.drift.of_rows() > 0
-        if again and prepared.comparison.key:
-            engine.execute(f"create temp table {_SEEN} as {differing_keys_sql(prepared.comparison)}")
+    again, seen = False, list[str]()
+    with meeting.look() as look:
+        judged = []
+        for part in look.parts:
+            with engine.snapshot():
+                prepared = _prepared(engine, look, part, asked)
+                judged.append(judge(engine, prepared))
+                again = meeting.between_databases and (again or judged[-1].drift.of_rows() > 0)
+                if again and prepared.comparison.key:
+                    seen.append(f"{_SEEN}_{len(seen)}")
+                    engine.execute(f"create temp table {seen[-1]} as {differing_keys_sql(prepared.comparison)}")
+    first = combined(judged)
     found = replace(
         first, rows_expected=first.rows_expected + look.equal[0], rows_actual=first.rows_actual + look.equal[1]
     )
@@ -110,33 +117,37 @@ def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None]) -> tuple
     settled = None
     if again:
         wait()
-        second = _second(meeting, look, asked)
+        second = _second(meeting, look, asked, seen)
         settled = max(0, first.drift.of_rows() - second.drift.of_rows())
         found = replace(second, rows_expected=found.rows_expected, rows_actual=found.rows_actual)
         reason += f"; what differed was looked at again, {settled:,} settled"
     return found, Scope("sweep", reason, None, found.rows_expected, found.rows_actual, settled=settled)
 
 
-def _second(meeting: Meeting, first: Look, asked: Asked) -> Judged:
-    """The keys that differed, as they are now."""
-    with meeting.look(first.buckets) as look, meeting.engine.snapshot():
-        prepared = _prepared(meeting.engine, look, asked)
-        comparison = prepared.comparison
-        if comparison.key:
-            same = " and ".join(
-                f"seen.k{i} is not distinct from narrowed.{part.expression}" for i, part in enumerate(comparison.key)
-            )
-            where = f"where exists (select 1 from {_SEEN} as seen where {same})"
-            narrowed = {
-                side: f"select * from (\n{getattr(comparison, side)}\n) as narrowed {where}"
-                for side in ("expected", "actual")
-            }
-            comparison = replace(comparison, expected=narrowed["expected"], actual=narrowed["actual"])
-        return judge(meeting.engine, replace(prepared, comparison=comparison))
+def _second(meeting: Meeting, first: Look, asked: Asked, seen: list[str]) -> Judged:
+    """The keys that differed, as they are now; the tables ``seen`` hold them."""
+    judged = []
+    with meeting.look(first) as look:
+        for part in look.parts:
+            with meeting.engine.snapshot():
+                prepared = _prepared(meeting.engine, look, part, asked)
+                judged.append(judge(meeting.engine, _only(prepared, seen)))
+    return combined(judged)
 
 
-def _prepared(engine: Engine, look: Look, asked: Asked) -> Prepared:
-    left_sql, right_sql = _narrowed(look.left, asked.where), _narrowed(look.right, asked.where)
+def _only(prepared: Prepared, seen: list[str]) -> Prepared:
+    comparison = prepared.comparison
+    if not comparison.key:
+        return prepared
+    same = " and ".join(
+        f"seen.k{i} is not distinct from narrowed.{part.expression}" for i, part in enumerate(comparison.key)
+    )
+    keys = " union all ".join(f"select * from {name}" for name in seen)
+    return narrowed(prepared, f"exists (select 1 from ({keys}) as seen where {same})")
+
+
+def _prepared(engine: Engine, look: Look, part: tuple[str, str], asked: Asked) -> Prepared:
+    left_sql, right_sql = (_narrowed(side, asked.where) for side in part)
     if asked.renamed:
         right_sql = rename(right_sql, look.right_columns, asked.renamed)
     right_columns = engine.query_columns(right_sql)

@@ -41,20 +41,22 @@ _IN_DUCKDB = {
     "jsonb": "JSON",
 }
 _WIDEST_DECIMAL = 38
+_SHORTEST_LINE = 65_536  # bytes: DuckDB's buffers are a multiple of the longest line
 _WORTH_BUCKETS = 10_000  # rows: fewer travel whole
+_PART = 100_000  # rows a side that are compared at once in this process
 _TOO_MANY = 0.5  # of the rows in unequal buckets: then all of them travel
 
 
 @dataclass(frozen=True)
 class Look:
-    """Both sides as SELECTs in one engine. ``equal`` rows a side were told to be the other's by their checksums.
+    """Both sides as SELECTs in one engine, in parts of bounded size: every key is in the same part on both sides.
 
-    ``buckets`` are the ones that were not, of how many; None where every row is here.
+    ``equal`` rows a side were told to be the other's by their checksums; ``buckets`` are the ones that were not, of how
+    many; None where every row is here.
     """
 
-    left: str
+    parts: list[tuple[str, str]]
     left_columns: list[Column]
-    right: str
     right_columns: list[Column]
     equal: tuple[int, int] = (0, 0)
     buckets: tuple[Sequence[int], int] | None = None
@@ -91,19 +93,19 @@ class Meeting:
         return not self._together and "file" not in (self._left.kind, self._right.kind)
 
     @contextmanager
-    def look(self, buckets: tuple[Sequence[int], int] | None = None) -> Iterator[Look]:
-        """Both sides as they are now; of buckets that are given, only the rows in these.
+    def look(self, again: Look | None = None) -> Iterator[Look]:
+        """Both sides as they are now; of a look that is taken again, only the rows in its buckets.
 
         Raises NotComparable where a table does not exist or a file cannot be read.
         """
         if self._together:
             columns = [_columns(self.engine, side.table, side) for side in (self._left, self._right)]
             tables = [f"select * from {side.table}" for side in (self._left, self._right)]
-            yield Look(tables[0], columns[0], tables[1], columns[1], relation=self._right.table)
+            yield Look([(tables[0], tables[1])], columns[0], columns[1], relation=self._right.table)
             return
         with ExitStack() as stack:
             left, right = self._guests(stack)
-            yield self._met(left, right, buckets)
+            yield self._met((left, right), again)
 
     def _guests(self, stack: ExitStack) -> list[_Guest]:
         """Both sides, described as DuckDB will have them."""
@@ -117,43 +119,46 @@ class Meeting:
             others = {column.name: column.type for guest in made.values() for column in guest.columns}
             known = {**others, **{here: others[there] for here, there in names.items() if there in others}}
             if side.kind == "postgres":
-                made[name] = _from_postgres(side, self._scratch / f"{name}.csv", stack)
+                made[name] = _from_postgres(side, self._scratch / name, stack)
             else:
                 source = _in_place(self.engine, side, name, known)
                 columns = self.engine.query_columns(f"select * from {source}")
                 made[name] = _Guest(self.engine, source, columns, columns)
         return [made["left"], made["right"]]
 
-    def _met(self, left: _Guest, right: _Guest, buckets: tuple[Sequence[int], int] | None) -> Look:
-        guests = (left, right)
-        equal = (0, 0)
-        if buckets is None:
-            buckets, equal = self._bucketed(guests)
-        if buckets is None:
-            selects = [guest.select(None) for guest in guests]
+    def _met(self, guests: tuple[_Guest, _Guest], again: Look | None) -> Look:
+        if again is not None:
+            buckets, equal, parts = again.buckets, again.equal, len(again.parts)
         else:
-            sides = self._sides(guests, buckets[1])
-            assert sides is not None, "buckets were told by these very columns"
-            selects = [guest.select(side.within(buckets[0])) for guest, side in zip(guests, sides, strict=True)]
-        return Look(selects[0], left.columns, selects[1], right.columns, equal, buckets)
+            buckets, equal, travelling = self._bucketed(guests)
+            parts = max(1, -(-travelling // _PART))
+        sides = self._sides(guests, buckets[1] if buckets is not None else how_many(parts * _PART))
+        if sides is None:
+            parts = 1
+        selects = []
+        for i, guest in enumerate(guests):
+            where = sides[i].within(buckets[0]) if sides is not None and buckets is not None else None
+            selects.append(guest.selects(where, sides[i].bucket if sides is not None else "0", parts))
+        return Look(list(zip(*selects, strict=True)), guests[0].columns, guests[1].columns, equal, buckets)
 
-    def _bucketed(self, guests: tuple[_Guest, _Guest]) -> tuple[tuple[Sequence[int], int] | None, tuple[int, int]]:
-        """The buckets that are not equal and of how many, and the rows a side in the equal ones."""
+    def _bucketed(self, guests: tuple[_Guest, _Guest]) -> tuple[tuple[Sequence[int], int] | None, tuple[int, int], int]:
+        """The buckets that are not equal and of how many, the rows a side in the equal ones, and about how many rows a
+        side are left to compare."""
         rows = max(guest.estimate() for guest in guests)
         sides = self._sides(guests, how_many(rows))
-        if sides is None or rows < _WORTH_BUCKETS:
-            return None, (0, 0)
+        if self._wanted.whole or sides is None or rows < _WORTH_BUCKETS:
+            return None, (0, 0), rows
         with ThreadPoolExecutor(2) as pool:
             one, other = pool.map(Bucketed.sums, sides)
         different = unequal(one, other)
         here = [sum(sums[bucket][0] for bucket in different if bucket in sums) for sums in (one, other)]
         if max(here) > _TOO_MANY * rows:
-            return None, (0, 0)
-        return (different, sides[0].buckets), (_count(one) - here[0], _count(other) - here[1])
+            return None, (0, 0), max(_count(one), _count(other))
+        return (different, sides[0].buckets), (_count(one) - here[0], _count(other) - here[1]), max(here)
 
     def _sides(self, guests: tuple[_Guest, _Guest], buckets: int) -> tuple[Bucketed, Bucketed] | None:
-        """Both sides for checksums, with every column that will be compared; None where all rows have to travel."""
-        if self._wanted.whole or not self._wanted.key or not any(g.engine.kind == "postgres" for g in guests):
+        """Both sides for checksums, with every column that will be compared; None where keys cannot be told."""
+        if not self._wanted.key or not any(g.engine.kind == "postgres" for g in guests):
             return None
         left = {column.name: column for column in guests[0].columns}
         renamed = self._wanted.renamed
@@ -179,7 +184,7 @@ class _Guest:
     source: str
     own: list[Column]
     columns: list[Column]
-    file: Path | None = None  # where its rows travel to
+    folder: Path | None = None  # where its rows travel to
 
     def estimate(self) -> int:
         if self.engine.kind == "postgres":
@@ -187,17 +192,22 @@ class _Guest:
             return plan.rows if plan is not None else 0
         return int(self.engine.one(f"select count(*) from {self.source}")[0])
 
-    def select(self, where: str | None) -> str:
-        """The SELECT by which DuckDB reads the side's rows; they travel now."""
+    def selects(self, where: str | None, bucket: str, parts: int) -> list[str]:
+        """The SELECTs by which DuckDB reads the side's rows, a part each; rows that have to travel do so now."""
         if self.engine.kind != "postgres":
-            return f"select * from {self.source}" + (f" where {where}" if where else "")
-        assert self.file is not None
+            of = [f"{bucket} % {parts} = {part}" for part in range(parts)] if parts > 1 else ["true"]
+            return [f"select * from {self.source} where {where or 'true'} and {part}" for part in of]
+        assert self.folder is not None
         assert isinstance(self.engine, CopiesOut)
-        self.engine.copy_out(self.source, self.own, self.file, where)
+        self.folder.mkdir(exist_ok=True)
+        files = [self.folder / f"{part}.csv" for part in range(parts)]
+        longest = self.engine.copy_out(self.source, self.own, files, f"{bucket} % {parts}", where)
         types = ", ".join(f"{_literal(column.name)}: {_literal(column.type)}" for column in self.columns)
-        options = f"header = false, allow_quoted_nulls = false, columns = {{{types}}}, auto_detect = false"
-        file = _literal(str(self.file))
-        return f"select * from read_csv({file}, {options}, quote = '\"', escape = '\"', max_line_size = 268435456)"
+        options = (
+            f"header = false, allow_quoted_nulls = false, columns = {{{types}}}, auto_detect = false, quote = '\"',"
+            f" escape = '\"', max_line_size = {max(_SHORTEST_LINE, longest + 1)}"
+        )
+        return [f"select * from read_csv({_literal(str(file))}, {options})" for file in files]
 
 
 def _count(sums: dict[int, Sum]) -> int:
@@ -215,7 +225,7 @@ def _columns(engine: Engine, table: str, side: Side) -> list[Column]:
     return found
 
 
-def _from_postgres(side: Side, file: Path, stack: ExitStack) -> _Guest:
+def _from_postgres(side: Side, folder: Path, stack: ExitStack) -> _Guest:
     assert side.connect is not None
     engine = side.connect()
     stack.callback(engine.close)
@@ -224,7 +234,7 @@ def _from_postgres(side: Side, file: Path, stack: ExitStack) -> _Guest:
     engine.execute("set local datestyle = 'ISO, YMD'")
     own = _columns(engine, side.table, side)
     columns = [Column(column.name, kind, kind.split("(")[0]) for column in own for kind in (_duckdb_type(column),)]
-    return _Guest(engine, side.table, own, columns, file)
+    return _Guest(engine, side.table, own, columns, folder)
 
 
 def _in_place(engine: Engine, side: Side, name: str, known: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from reconcile.statements import totals_sql
 
 _ROWS = 1_500_000  # in a piece
 _BYTES = 256_000_000  # of a piece's rows: what the server may hold of them, were all of them to differ
+_COLUMNS = 200  # of a table whose differing rows are gathered: the statement names each a dozen times
 _FEWEST = 4
 # The pieces may be thought this many times as dear as the whole: planners overrate ranges of an index (1 M x 1 M rows
 # in 5 pieces were thought 2.1 times as dear, and took as long). What cannot be narrowed costs _FEWEST times the whole.
@@ -42,8 +43,9 @@ def pieces_of(engine: Engine, prepared: Prepared) -> list[Piece]:
     if whole is None:
         return [Piece(None, None, gather=False)]
     fits = min(_ROWS, _BYTES // max(1, whole.width))
+    narrow = len(prepared.comparison.columns) <= _COLUMNS
     if whole.rows <= fits:
-        return [Piece(None, whole.rows, gather=True)]
+        return [Piece(None, whole.rows, gather=narrow)]
     wanted = max(_FEWEST, -(-whole.rows // max(1, fits)))
     conditions = _conditions(engine, prepared, wanted)
     if len(conditions) > 1:
@@ -51,7 +53,7 @@ def pieces_of(engine: Engine, prepared: Prepared) -> list[Piece]:
         part = engine.plan(totals_sql(middle.comparison, prepared.actual_unique))
         if part is not None and part.cost * len(conditions) <= _DEARER * whole.cost:
             share = whole.rows // len(conditions)
-            return [Piece(condition, share, gather=share <= 2 * fits) for condition in conditions]
+            return [Piece(condition, share, gather=narrow and share <= 2 * fits) for condition in conditions]
     return [Piece(None, whole.rows, gather=False)]
 
 

@@ -105,13 +105,13 @@ class Templates:
         shutil.copytree(template.folder, folder)
         if template.database is None:
             copied = DbtProject(folder, None)
-            copied.profile(build.__name__.removeprefix("build_"))
+            _move(template, copied)
             yield copied
             return
         name = f"copy_{uuid.uuid4().hex[:8]}"
         self._run(f"create database {name} template {template.database.name}")
         copied = DbtProject(folder, Database(name, template.database.host))
-        copied.profile(build.__name__.removeprefix("build_"))
+        _move(template, copied)
         yield copied
         self._run(f"drop database {name} with (force)")
 
@@ -135,6 +135,17 @@ class Templates:
     def _run(self, statement: str) -> None:
         with psycopg.connect(self._server.conninfo, dbname="postgres", autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _move(template: DbtProject, copied: DbtProject) -> None:
+    """Point a copy's files at its own warehouse: the profile, and what was proven of the template's tables."""
+    for name in ("profiles.yml", "target/reconcile/proven.json"):
+        path = copied.folder / name
+        if path.exists():
+            text = path.read_text()
+            if template.database is not None and copied.database is not None:
+                text = text.replace(template.database.name, copied.database.name)
+            path.write_text(text.replace(str(template.duckdb_file), str(copied.duckdb_file)))
 
 
 def judged(project: DbtProject, *select: str, asked: Asked | None = None, **more: Any) -> Report:

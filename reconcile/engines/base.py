@@ -156,5 +156,11 @@ class Engine(Protocol):
 class CopiesOut(Protocol):
     """An engine whose rows can travel as a file."""
 
-    def copy_out(self, table: str, columns: Sequence[Column], file: Path, where: str | None = None) -> None:
-        """Stream a table's rows into a CSV file without a header: NULL is nothing, an empty text is ""."""
+    def copy_out(
+        self, table: str, columns: Sequence[Column], files: Sequence[Path], part: str, where: str | None = None
+    ) -> int:
+        """Stream a table's rows into CSV files without a header: NULL is nothing, an empty text is "".
+
+        ``part`` is an expression that tells the number of the file for each row. Returns the longest row's bytes.
+        Memory stays flat.
+        """

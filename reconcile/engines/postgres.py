@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -287,26 +287,28 @@ class PostgresEngine:
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
 
-    def copy_out(self, table: str, columns: Sequence[Column], file: Path, where: str | None = None) -> None:
-        """Stream a table's rows into a CSV file without a header: NULL is nothing, an empty text is "".
-
-        Memory stays flat. A numeric without a scale loses the zeros at its end, which its equality does not see.
-        """
+    def copy_out(
+        self, table: str, columns: Sequence[Column], files: Sequence[Path], part: str, where: str | None = None
+    ) -> int:
+        # a numeric without a scale loses the zeros at its end, which its equality does not see
         listed = ", ".join(
             f"trim_scale({quote(column.name)})" if column.type == "numeric" else quote(column.name)
             for column in columns
         )
-        query = f"select {listed} from {table}" + (f" where {where}" if where else "")
+        query = f"select {part}, {listed} from {table}" + (f" where {where}" if where else "")
+        longest = 0
         try:
-            with (
-                file.open("wb") as target,
-                self._connection.cursor() as cursor,
-                cursor.copy(f"copy ({query}) to stdout (format csv)") as stream,
-            ):
-                for block in stream:
-                    target.write(block)
+            with ExitStack() as stack:
+                targets = [stack.enter_context(file.open("wb")) for file in files]
+                cursor = stack.enter_context(self._connection.cursor())
+                rows = stack.enter_context(cursor.copy(f"copy ({query}) to stdout (format csv)"))
+                for row in rows:
+                    number, _, line = bytes(row).partition(b",")
+                    targets[int(number)].write(line)
+                    longest = max(longest, len(line))
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
+        return longest
 
     def lock_rows(self, select: str) -> None:
         self._run(f"{select} for update of t")

@@ -10,6 +10,7 @@ import pytest
 
 from reconcile.causes import Cause, Evidence, cause_of
 from reconcile.report import Drift, TableReport
+from tests.conftest import Database
 from tests.dbt_projects import DbtProject, Templates, judged, now, table
 from tests.reconcile.stream import FIRST_DAY, build_stream, event_rows
 
@@ -23,11 +24,16 @@ group by user_id
 """
 
 
+def build_proven(folder: Path, database: Database | None) -> DbtProject:
+    """The stream, built and proven level."""
+    project = build_stream(folder, database)
+    assert judged(project).exit_code == 0
+    return project
+
+
 @pytest.fixture
 def proven(templates: Templates, engine_kind: str, tmp_path: Path) -> Iterator[DbtProject]:
-    """The stream, built and proven level."""
-    with templates.copy(build_stream, engine_kind, tmp_path / "stream") as project:
-        assert judged(project).exit_code == 0
+    with templates.copy(build_proven, engine_kind, tmp_path / "stream") as project:
         yield project
 
 

@@ -147,7 +147,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(stream: DbtProject, engi
     assert any("history" in f.said and f.mend == "declare loaded_at_field on the source" for f in findings)
     if engine_kind == "postgres":
         assert any(f.mend == "add indexes=[{'columns': ['user_id'], 'unique': true}] to its config" for f in findings)
-        assert any(f.about == "events" and (f.mend or "").startswith("analyze ") for f in findings)
+        assert any(f.about == "user_log" and (f.mend or "").startswith("analyze ") for f in findings)
 
     stream.write({"models/absent.sql": "{{ config(materialized='incremental') }} select 1 as a"})
     stream.write({"models/stamped.sql": "{{ config(materialized='incremental') }} select now() as a"})

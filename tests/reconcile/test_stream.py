@@ -113,7 +113,8 @@ def test_ties_that_matter_are_unverified_and_ties_that_do_not_are_judged(stream:
 
 
 def test_only_the_keys_that_were_given_are_compared(stream: DbtProject, tmp_path: Path) -> None:
-    events, days = table(judged(stream), "events").relation, table(judged(stream), "plan_changes").relation
+    report = judged(stream, "events", "plan_changes")
+    events, days = table(report, "events").relation, table(report, "plan_changes").relation
     stream.run(f"update {events} set amount = 0 where event_id in (5, 6, 7)", f"update {days} set plan = 'x'")
     ids = tmp_path / "ids.txt"
     ids.write_text("5\n6\n8\n999\n")
