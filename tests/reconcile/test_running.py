@@ -32,6 +32,10 @@ SLOW = {
     " from range({{ var('slow', 0) }} * 3000) a, range({{ var('slow', 0) }} * 3000) b where a.range * b.range = 7)",
 }
 RECONCILE = Path(sys.executable).parent / "reconcile"
+# a shell's background job, as CI may be one, has its children ignore Ctrl-C
+HEEDING_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @pytest.fixture
@@ -94,7 +98,20 @@ def test_ctrl_c_stops_the_statement_and_leaves_130(stream: DbtProject, engine_ki
     # in a process of its own: dbt's would keep the DuckDB file to itself
     assert command("dbt", "run", "-s", "slow", "--profiles-dir", ".", cwd=stream.folder).returncode == 0
     arguments = [RECONCILE, "check", "-s", "slow", "--profiles-dir", ".", "--vars", "{slow: 40}"]
-    running = subprocess.Popen(arguments, cwd=stream.folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [sys.executable, "-c", HEEDING_CTRL_C, *arguments],
+        cwd=stream.folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        interrupt(stream, running, engine_kind)
+    finally:
+        running.kill()
+
+
+def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: str) -> None:
     deadline = time.monotonic() + 60
     if engine_kind == "postgres":
         while not backends(stream, "state = 'active'"):
