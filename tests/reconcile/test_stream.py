@@ -70,8 +70,8 @@ def test_state_selects_what_was_modified(stream: DbtProject, tmp_path: Path) -> 
 TIED = {
     "row_number": "select user_id, event_id from (select *, row_number() over (partition by user_id order by kind) as n"
     " from {{ ref('stg_events') }}) as ranked where n = 1",
-    "lag": "select user_id, max(before) as before from (select user_id, lag(event_id) over"
-    " (partition by user_id order by kind) as before from {{ ref('stg_events') }}) as lagged group by user_id",
+    "lag": "select event_id as user_id, lag(event_id) over (partition by user_id order by kind) as before"
+    " from {{ ref('stg_events') }}",
     "distinct on": "select distinct on (user_id) user_id, event_id from {{ ref('stg_events') }} order by user_id, kind",
     "limit": "select event_id as user_id, kind from {{ ref('stg_events') }} order by kind limit 7",
     "array_agg": "select user_id, array_agg(event_id) as ids from {{ ref('stg_events') }} group by user_id",
