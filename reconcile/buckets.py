@@ -70,6 +70,8 @@ class Bucketed:
             text = f"regexp_replace({text}, '\\.0$', '')"  # Postgres prints 1, DuckDB 1.0
         if self.engine.kind == "postgres" and column.type == "numeric":
             text = f"cast(trim_scale({name}) as varchar)"
+        if column.base == "bpchar":  # a cast would cut the blanks with which it travels
+            text = f"case when {name} is not null then format('%s', {name}) end"
         if column.base in _PLAIN:
             return f"coalesce({text}, '')"
         return f"coalesce(length({text}) || ':' || {text}, '-')"

@@ -19,11 +19,11 @@ from reconcile.definition import Definition, same_logic
 from reconcile.engines.base import Engine
 from reconcile.errors import EvaluationFailed
 from reconcile.keys import condition
-from reconcile.pieces import narrowed
+from reconcile.pieces import narrowed, narrowed_sql
 from reconcile.prepare import Prepared, stored_sql
 from reconcile.proofs import Proof
 from reconcile.report import Sample
-from reconcile.statements import Comparison, any_differs, different, joined, null_key, side, sides
+from reconcile.statements import Comparison, any_differs, copies, different_by_key, joined, side, sides
 
 
 class Cause(StrEnum):
@@ -58,8 +58,6 @@ class Evidence:
 
 def cause_of(e: Evidence) -> Cause:
     """The cause that the evidence leaves. See the tests for each rule by a dbt run that leads to it."""
-    if e.kind == "duplicate":
-        return Cause.DUPLICATE
     if e.kind == "missing":
         if e.in_former is False:
             return Cause.LOGIC_CHANGED  # only the new definition has it
@@ -113,7 +111,7 @@ def find_causes(
     is known of its keys.
     """
     prepared = replace(prepared, comparison=replace(prepared.comparison, as_of=None))
-    query = _Query(engine, definition, prepared, proof)
+    query = _Query(engine, definition, prepared, proof, unique=not duplicates)
     plain = [sample for sample in samples if sample.kind in ("missing", "extra", "changed")]
     columns = {column.name: column for column in prepared.actual_columns}
     names = [part.name for part in prepared.comparison.key]
@@ -156,7 +154,10 @@ _FLAGS = (
 class _Query:
     """The statement that puts the evidence beside each differing key."""
 
-    def __init__(self, engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None) -> None:
+    def __init__(
+        self, engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, unique: bool
+    ) -> None:
+        self._unique = unique  # no key stands more than once on a side
         self._engine, self._prepared, self._relation = engine, prepared, definition.relation_name
         self._writer = engine.writer(definition.relation_name)
         self._others = _other_sides(engine, definition, proof)
@@ -164,7 +165,7 @@ class _Query:
     def rows(self, keys: str) -> Iterator[dict[str, Any]]:
         """The evidence of each of these keys."""
         narrow = narrowed(self._prepared, keys).comparison
-        others = {name: f"select * from (\n{sql}\n) as narrowed where {keys}" for name, sql in self._others.items()}
+        others = {name: narrowed_sql(sql, keys) for name, sql in self._others.items()}
         n = len(narrow.key)
         shown = [self._engine.as_text(f"coalesce(e.k{i}, a.k{i})") for i in range(n)]
         for row in self._engine.rows(self._sql(narrow, others, shown, "")):
@@ -186,7 +187,10 @@ class _Query:
         return {str(writer): count for writer, count in self._engine.rows(query)}
 
     def _sql(self, comparison: Comparison, others: Mapping[str, str], shown: list[str], ending: str, *more: str) -> str:
-        ctes = [sides(comparison), *(side(comparison, name, sql) for name, sql in others.items())]
+        ctes = [
+            sides(comparison, copies(comparison, self._unique)),
+            *(side(comparison, name, sql) for name, sql in others.items()),
+        ]
         keys = [f"{part.expression} as k{i}" for i, part in enumerate(comparison.key)]
         on = " and ".join(f"x.k{i} = coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key)))
         joins = [f"left join {name} on {on.replace('x.', f'{name}.')}" for name in others]
@@ -211,9 +215,7 @@ class _Query:
         listed, joining = ",\n".join(ctes), "\n".join(joins)
         return (
             f"with {listed}\nselect {selected}\n{joined(comparison)}\n{joining}\n"
-            f"where {different(comparison)}\n"
-            f"  and not (a.present is null and {null_key('e', comparison)})\n"
-            f"  and not (e.present is null and {null_key('a', comparison)}){ending}"
+            f"where {different_by_key(comparison, self._unique)}{ending}"
         )
 
 

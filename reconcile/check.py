@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from reconcile.definition import Definition
@@ -17,6 +18,7 @@ from reconcile.watching import Watcher
 
 _EVERYTHING = Asked()
 _SILENT = Watcher()
+_BETWEEN_CANCELS = 0.1  # seconds
 
 
 def open_project(options: Options) -> Project:
@@ -74,9 +76,11 @@ def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _E
         tables = tuple(pool.map(one, definitions))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        with lock:
-            for engine in running:
-                engine.cancel()
+        while running:  # a thread between two statements goes on to its next one
+            with lock:
+                for engine in running:
+                    engine.cancel()
+            time.sleep(_BETWEEN_CANCELS)
         raise
     finally:
         pool.shutdown()

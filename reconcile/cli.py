@@ -30,9 +30,8 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("Interrupted: no transaction was left open", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 2
+    except SystemExit:
+        return 2  # click leaves with 1 where nobody reads our pipe any more, and 1 says drift here
     return code if isinstance(code, int) else 0
 
 

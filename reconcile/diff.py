@@ -6,15 +6,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from reconcile.compare import Judged, combined, judge
+from reconcile.compare import Judged, Step, combined, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect
 from reconcile.errors import NotComparable
 from reconcile.meeting import Look, Meeting, Wanted, rename
 from reconcile.multiset import differing_keys_sql
-from reconcile.pieces import narrowed
+from reconcile.pieces import narrowed, narrowed_sql
 from reconcile.prepare import Prepared, prepare
 from reconcile.project import Connection, Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
@@ -63,7 +64,7 @@ def diff(
         watcher.began(left.name)
         try:
             with polled(meeting.engine, left.name, watcher):
-                found, scope = _compared(meeting, asked, wait)
+                found, scope = _compared(meeting, asked, wait, lambda done, whole: watcher.step(left.name, done, whole))
         finally:
             meeting.engine.close()
     table = _table(left, asked, found, scope, started)
@@ -91,15 +92,15 @@ def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float
     )
 
 
-def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None]) -> tuple[Judged, Scope]:
+def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: Step) -> tuple[Judged, Scope]:
     engine = meeting.engine
     again, seen = False, list[str]()
     with meeting.look() as look:
-        judged = []
+        judged: list[Judged] = []
         for part in look.parts:
             with engine.snapshot():
                 prepared = _prepared(engine, look, part, asked)
-                judged.append(judge(engine, prepared))
+                judged.append(judge(engine, prepared, step=partial(_step, step, judged)))
                 again = meeting.between_databases and (again or judged[-1].drift.of_rows() > 0)
                 if again and prepared.comparison.key:
                     seen.append(f"{_SEEN}_{len(seen)}")
@@ -122,6 +123,11 @@ def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None]) -> tuple
         found = replace(second, rows_expected=found.rows_expected, rows_actual=found.rows_actual)
         reason += f"; what differed was looked at again, {settled:,} settled"
     return found, Scope("sweep", reason, None, found.rows_expected, found.rows_actual, settled=settled)
+
+
+def _step(step: Step, judged: list[Judged], done: int, whole: int | None) -> None:
+    """Tell of the rows of a part, with those of the parts before it."""
+    step(done + sum(part.rows_actual for part in judged), whole)
 
 
 def _second(meeting: Meeting, first: Look, asked: Asked, seen: list[str]) -> Judged:
@@ -147,7 +153,7 @@ def _only(prepared: Prepared, seen: list[str]) -> Prepared:
 
 
 def _prepared(engine: Engine, look: Look, part: tuple[str, str], asked: Asked) -> Prepared:
-    left_sql, right_sql = (_narrowed(side, asked.where) for side in part)
+    left_sql, right_sql = (narrowed_sql(side, asked.where) if asked.where else side for side in part)
     if asked.renamed:
         right_sql = rename(right_sql, look.right_columns, asked.renamed)
     right_columns = engine.query_columns(right_sql)
@@ -168,7 +174,3 @@ def _prepared(engine: Engine, look: Look, part: tuple[str, str], asked: Asked) -
         widths_matter=False,
         relation=look.relation if not asked.renamed else None,
     )
-
-
-def _narrowed(select: str, where: str | None) -> str:
-    return f"select * from (\n{select}\n) as narrowed where {where}" if where else select

@@ -15,7 +15,7 @@ from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
 from reconcile.hints import index_config
-from reconcile.project import Options, Project
+from reconcile.project import Options
 from reconcile.proofs import Proofs
 
 _SUPPORTED = ("1.11",)  # dbt-core, as tested
@@ -60,7 +60,7 @@ def examine(options: Options) -> Iterator[Finding]:
         return
     try:
         yield Finding(Level.FINE, "database", engine.about())
-        yield from _database(engine, project)
+        yield _repair(engine)
         proofs = Proofs(project.root, project.connection.identity)
         for definition in project.definitions:
             yield from _model(engine, definition, proofs)
@@ -93,21 +93,14 @@ def _state(root: Path) -> Finding:
     )
 
 
-def _database(engine: Engine, project: Project) -> Iterator[Finding]:
+def _repair(engine: Engine) -> Finding:
     if engine.kind == "duckdb":
         said = "one process has the file: while a repair runs, nobody else writes or reads it"
-        yield Finding(Level.FINE, "repair", said)
-        return
+        return Finding(Level.FINE, "repair", said)
     if engine.may_journal():
-        yield Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
-        return
-    user = getattr(project.connection.credentials, "user", "this role")
-    yield Finding(
-        Level.WARNING,
-        "repair",
-        "this role may check and not repair: it cannot create or write schema reconcile",
-        f'create schema reconcile authorization "{user}"',
-    )
+        return Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
+    said = "this role may check and not repair: it cannot create or write schema reconcile"
+    return Finding(Level.WARNING, "repair", said, f'create schema reconcile authorization "{engine.role()}"')
 
 
 def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[Finding]:
@@ -125,7 +118,7 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[F
         yield Finding(Level.TROUBLE, name, said, f"dbt build -s {name}")
         return
     if not engine.may_read(definition.relation_name):
-        grant = f"grant select on {definition.relation_name} to this role"
+        grant = f'grant select on {definition.relation_name} to "{engine.role()}"'
         yield Finding(Level.TROUBLE, name, "this role may not read its table", grant)
         return
     lacking = [part for part in definition.key if part.isidentifier() and part not in {c.name for c in columns}]

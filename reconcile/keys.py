@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ class Keys:
     """Keys as a file gave them: ``columns`` is empty where it named none (then a line is a key of one column)."""
 
     columns: tuple[str, ...]
-    rows: tuple[dict[str, str], ...]
+    rows: tuple[dict[str, str | None], ...]
     source: str
 
     def of(self, key: tuple[str, ...]) -> list[Values]:
@@ -37,6 +38,11 @@ class Keys:
         lacking = [name for name in key if name not in self.columns]
         if lacking:
             raise ReconcileError(f"{self.source} has no column {lacking[0]}: it has {', '.join(self.columns)}")
+        for number, row in enumerate(self.rows, 1):
+            if not set(key) <= set(row):
+                raise ReconcileError(
+                    f"{self.source}: entry {number} lacks a part of the key ({', '.join(key)}): mend it"
+                )
         return list(dict.fromkeys(tuple(row[name] for name in key) for row in self.rows))
 
 
@@ -58,17 +64,19 @@ def read_keys(name: str) -> Keys:
         rows = [_object(line, number, source) for number, line in enumerate(lines, 1)]
         return Keys(tuple(rows[0]), tuple(rows), source)
     if "," in lines[0] or name.endswith(".csv"):
-        reader = csv.DictReader(lines)
+        reader = csv.DictReader(io.StringIO(text))
         return Keys(tuple(reader.fieldnames or ()), tuple(reader), source)
     return Keys((), tuple({"": line.strip()} for line in lines), source)
 
 
-def _object(line: str, number: int, source: str) -> dict[str, str]:
+def _object(line: str, number: int, source: str) -> dict[str, str | None]:
     try:
         body = json.loads(line)
     except ValueError:
-        raise ReconcileError(f"{source}, line {number}: no JSON object: mend it") from None
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()}
+        body = None
+    if not isinstance(body, dict):
+        raise ReconcileError(f"{source}, line {number}: no JSON object: mend it")
+    return {n: value if isinstance(value, str | None) else json.dumps(value) for n, value in body.items()}
 
 
 def condition(key: Sequence[str], types: Sequence[Column], keys: Sequence[Values]) -> str:

@@ -41,6 +41,14 @@ _IN_DUCKDB = {
     "jsonb": "JSON",
 }
 _WIDEST_DECIMAL = 38
+# what a database may have set otherwise, so that its values would be printed otherwise: rounded doubles, for one
+_PRINTED = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
 _SHORTEST_LINE = 65_536  # bytes: DuckDB's buffers are a multiple of the longest line
 _WORTH_BUCKETS = 10_000  # rows: fewer travel whole
 _PART = 100_000  # rows a side that are compared at once in this process
@@ -167,7 +175,7 @@ class Meeting:
         if not set(self._wanted.key) <= set(shared):
             return None  # the comparison itself says why
         others = [name for name in shared if name not in self._wanted.key]
-        native = len({guest.engine.about().split(".")[0] for guest in guests}) == 1
+        native = len({(guest.engine.kind, guest.engine.version()) for guest in guests}) == 1
         made = []
         for guest, names in zip(guests, (left, right), strict=True):
             own = {column.name: column for column in guest.own}
@@ -230,8 +238,8 @@ def _from_postgres(side: Side, folder: Path, stack: ExitStack) -> _Guest:
     engine = side.connect()
     stack.callback(engine.close)
     stack.enter_context(engine.snapshot())
-    engine.execute("set local timezone = 'UTC'")
-    engine.execute("set local datestyle = 'ISO, YMD'")
+    for name, value in _PRINTED.items():
+        engine.execute(f"set local {name} = {_literal(value)}")
     own = _columns(engine, side.table, side)
     columns = [Column(column.name, kind, kind.split("(")[0]) for column in own for kind in (_duckdb_type(column),)]
     return _Guest(engine, side.table, own, columns, folder)

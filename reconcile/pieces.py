@@ -48,7 +48,7 @@ def pieces_of(engine: Engine, prepared: Prepared) -> list[Piece]:
         return [Piece(None, whole.rows, gather=narrow)]
     wanted = max(_FEWEST, -(-whole.rows // max(1, fits)))
     conditions = _conditions(engine, prepared, wanted)
-    if len(conditions) > 1:
+    if len(conditions) >= _FEWEST:
         middle = narrowed(prepared, conditions[len(conditions) // 2])
         part = engine.plan(totals_sql(middle.comparison, prepared.actual_unique))
         if part is not None and part.cost * len(conditions) <= _DEARER * whole.cost:
@@ -61,14 +61,15 @@ def narrowed(prepared: Prepared, condition: str | None) -> Prepared:
     """``prepared`` over the rows that a condition on the key's columns holds for, on every side."""
     if condition is None:
         return prepared
-
-    def where(sql: str) -> str:
-        return f"select * from (\n{sql}\n) as narrowed where {condition}"
-
     comparison = prepared.comparison
-    as_of = where(comparison.as_of) if comparison.as_of is not None else None
-    expected, actual = where(comparison.expected), where(comparison.actual)
+    as_of = narrowed_sql(comparison.as_of, condition) if comparison.as_of is not None else None
+    expected, actual = (narrowed_sql(sql, condition) for sql in (comparison.expected, comparison.actual))
     return replace(prepared, comparison=replace(comparison, expected=expected, actual=actual, as_of=as_of))
+
+
+def narrowed_sql(select: str, condition: str) -> str:
+    """A SELECT over the rows that a condition on its columns holds for."""
+    return f"select * from (\n{select}\n) as narrowed where {condition}"
 
 
 def _conditions(engine: Engine, prepared: Prepared, wanted: int) -> list[str]:

@@ -192,6 +192,8 @@ def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, 
         if value:
             arguments += [flag, value]
     outcome = dbtRunner(manifest=manifest).invoke(arguments)
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise outcome.exception  # Ctrl-C while dbt works is no failure of dbt's
     if outcome.exception is not None:
         raise ProjectError(f"dbt {command[0]} failed: {_sentence(outcome.exception)}")
     return outcome.result

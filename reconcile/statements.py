@@ -139,6 +139,23 @@ def different(comparison: Comparison) -> str:
     return f"(a.present is null or e.present is null or {any_differs(comparison)})"
 
 
+def different_by_key(comparison: Comparison, unique: bool = True) -> str:
+    """``different``, of rows whose key has no NULL part; with ``unique`` False (and ``copies`` in the sides) only of
+    keys that stand once on either side."""
+    once = "" if unique else "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
+    return (
+        f"{different(comparison)}\n"
+        f"  and not (a.present is null and {null_key('e', comparison)})\n"
+        f"  and not (e.present is null and {null_key('a', comparison)}){once}"
+    )
+
+
+def copies(comparison: Comparison, unique: bool) -> str:
+    """What ``sides`` has to add for keys that may stand more than once: how often each does."""
+    keys = ", ".join(part.expression for part in comparison.key)
+    return "" if unique else f",\n    count(*) over (partition by {keys}) as copies"
+
+
 def _on(comparison: Comparison) -> str:
     return " and ".join(f"e.k{i} = a.k{i}" for i in range(len(comparison.key)))
 
@@ -304,19 +321,12 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
     Values are text, so that none is rounded on its way. Keys with a NULL part are left out, and with ``unique`` False
     so are keys that stand more than once on either side: ``surplus_sql`` gives those.
     """
-    window = once = ""
-    if not unique:
-        keys = ", ".join(part.expression for part in comparison.key)
-        window = f",\n    count(*) over (partition by {keys}) as copies"
-        once = "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
     drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
     keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
     selected = _difference(comparison, as_text)
     return (
-        f"with {sides(comparison, window)}\nselect {selected}\n{joined(comparison)}\n"
-        f"where {different(comparison)}\n"
-        f"  and not (a.present is null and {null_key('e', comparison)})\n"
-        f"  and not (e.present is null and {null_key('a', comparison)}){once}\n"
+        f"with {sides(comparison, copies(comparison, unique))}\nselect {selected}\n{joined(comparison)}\n"
+        f"where {different_by_key(comparison, unique)}\n"
         f"order by {', '.join([*drifted_first, *keys_here])}{limited(limit)}"
     )
 

@@ -24,7 +24,6 @@ from reconcile.statements import Comparison, Totals, totals_sql
 from reconcile.watching import Watcher, polled
 
 log = logging.getLogger("reconcile")
-_NOTHING = Scope("sweep", "nothing was read", rows_expected=None, rows_actual=None)
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ def judge_definition(
     started = time.monotonic()
     watcher.began(definition.name)
 
-    def told(verdict: Verdict, scope: Scope = _NOTHING, **found: Any) -> TableReport:
+    def told(verdict: Verdict, scope: Scope | None = None, **found: Any) -> TableReport:
         return TableReport(
             name=definition.name,
             unique_id=definition.unique_id,
             relation=definition.relation_name,
             key=definition.key,
             verdict=verdict,
-            scope=replace(scope, mode=asked.mode) if scope is _NOTHING else scope,
+            scope=scope or Scope(asked.mode, "nothing was read"),
             elapsed_ms=round((time.monotonic() - started) * 1000),
             path=definition.path,
             **found,
@@ -193,8 +192,6 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
             prepared = prepare_definition(engine, definition)
             if prepared is None or definition.volatile is not None:
                 return None
-            if keys is not None:
-                prepared = narrowed(prepared, _condition(prepared, keys))
             both = replace(
                 prepared.comparison,
                 expected=ways.one_way,
@@ -202,7 +199,10 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
                 columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
                 as_of=None,
             )
-            differing = _differing(engine, both)
+            prepared = replace(prepared, comparison=both)
+            if keys is not None:
+                prepared = narrowed(prepared, _condition(prepared, keys))
+            differing = _differing(engine, prepared.comparison)
     except EvaluationFailed as error:
         log.info("%s: ties could not be looked for: %s", definition.name, error)
         return f"its SQL with ties broken does not run ({error})"

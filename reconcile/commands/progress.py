@@ -40,16 +40,16 @@ class _Pace:
         self.told = time.monotonic()
         return True
 
-    def line(self, name: str, done: int, whole: int | None) -> str:
-        seconds = max(time.monotonic() - self.began, 1e-3)
-        rate = done / seconds
-        left = f", {max(whole - done, 0) / rate:.0f} s left" if whole and rate else ""
-        return f"{name}: {done:,}{f' of about {whole:,}' if whole else ''} keys, {rate:,.0f}/s{left}"
+    def rate(self, done: int, whole: int | None) -> str:
+        """Keys done, and how many a second."""
+        return f"{done:,}{f' of about {whole:,}' if whole else ''} keys, {done / self._seconds():,.0f}/s"
 
-    def share_line(self, name: str, done: float) -> str:
-        seconds = time.monotonic() - self.began
-        left = f", {seconds / done - seconds:.0f} s left" if done > 0 else ""
-        return f"{name}: {done:.0%}{left}"
+    def left(self, done: float, whole: float | None) -> str:
+        """ ", 3 s left", as far as that can be reckoned."""
+        return f", {max(whole - done, 0) * self._seconds() / done:.0f} s left" if whole and done else ""
+
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self.began, 1e-3)
 
 
 class Lines(Watcher):
@@ -63,11 +63,12 @@ class Lines(Watcher):
 
     def step(self, name: str, done: int, whole: int | None) -> None:
         if self._paces[name].due():
-            click.echo(self._paces[name].line(name, done, whole), err=True)
+            pace = self._paces[name]
+            click.echo(f"{name}: {pace.rate(done, whole)}{pace.left(done, whole)}", err=True)
 
     def share(self, name: str, done: float) -> None:
         if self._paces[name].due():
-            click.echo(self._paces[name].share_line(name, done), err=True)
+            click.echo(f"{name}: {done:.0%}{self._paces[name].left(done, 1)}", err=True)
 
     def ended(self, table: TableReport) -> None:
         click.echo(ended_line(table), err=True)
@@ -100,7 +101,7 @@ class Bars(Watcher, AbstractContextManager["Bars"]):
             self._tasks[name] = self._progress.add_task(name, total=None, said="")
 
     def step(self, name: str, done: int, whole: int | None) -> None:
-        said = self._paces[name].line(name, done, whole).split(": ", 1)[1].rsplit(", ", 1)[0]
+        said = self._paces[name].rate(done, whole)  # the bar has a column for the time left
         self._progress.update(self._tasks[name], completed=done, total=whole, said=said)
 
     def share(self, name: str, done: float) -> None:

@@ -110,6 +110,12 @@ class Engine(Protocol):
     def about(self) -> str:
         """The database and the role, in words."""
 
+    def role(self) -> str:
+        """The name under which rights are granted to this session."""
+
+    def version(self) -> int:
+        """The major version: within one, values print and hash alike."""
+
     def may_read(self, relation_name: str) -> bool:
         """Whether the role may select from a table that exists."""
 

@@ -14,6 +14,7 @@ from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 _BATCH = 2_000
+_PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
 
 class DuckDBEngine:
@@ -29,7 +30,8 @@ class DuckDBEngine:
             self._connection = duckdb.connect(path)
         except duckdb.Error as error:
             raise ConnectionFailed(f"cannot open the DuckDB file {path}: {_said(error)}") from error
-        for name, value in (settings or {}).items():
+        # progress is reckoned only for a bar, which nobody has to print
+        for name, value in {**(settings or {}), **_PROGRESS}.items():
             self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
 
     @classmethod
@@ -94,6 +96,12 @@ class DuckDBEngine:
 
     def about(self) -> str:
         return f"DuckDB {duckdb.__version__}"
+
+    def role(self) -> str:
+        return "main"  # a file has no roles: whoever opens it may do everything
+
+    def version(self) -> int:
+        return int(duckdb.__version__.split(".")[0])
 
     def may_read(self, relation_name: str) -> bool:
         return True

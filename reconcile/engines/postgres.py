@@ -202,8 +202,14 @@ class PostgresEngine:
         return any(set(names) == set(columns) for (names,) in leading)
 
     def about(self) -> str:
-        version, user, database = self.one("select current_setting('server_version'), current_user, current_database()")
-        return f"Postgres {version.split()[0]}, database {database}, role {user}"
+        version, database = self.one("select current_setting('server_version'), current_database()")
+        return f"Postgres {version.split()[0]}, database {database}, role {self.role()}"
+
+    def role(self) -> str:
+        return str(self.one("select current_user")[0])
+
+    def version(self) -> int:
+        return self._connection.info.server_version // 10_000
 
     def may_read(self, relation_name: str) -> bool:
         return bool(self.one("select has_table_privilege($1::oid, 'select')", [self._oid(relation_name)])[0])

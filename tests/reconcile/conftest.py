@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from orchestrate.warehouse import Server
@@ -14,8 +17,10 @@ from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.prepare import prepare
+from reconcile.project import Connection
 from tests.conftest import Database
 from tests.dbt_projects import Templates
+from tests.reconcile.bench import Bench, postgres, project_on
 
 
 @dataclass
@@ -67,8 +72,35 @@ def tables(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[Tables]
     engine.close()
 
 
+@pytest.fixture
+def pg_tables(database: Database) -> Iterator[Tables]:
+    engine = PostgresEngine(database.conninfo)
+    yield Tables(engine, "postgres")
+    engine.close()
+
+
 @pytest.fixture(scope="session")
 def templates(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
     made = Templates(server, tmp_path_factory.mktemp("templates"))
     yield made
     made.drop()
+
+
+@pytest.fixture
+def connection(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Connection:
+    if engine_kind == "duckdb":
+        path = str(tmp_path / "w.duckdb")
+        duckdb.connect(path).close()
+        return Connection("duckdb", "dev", 1, SimpleNamespace(path=path, settings={}))
+    database: Database = request.getfixturevalue("database")
+    return postgres(database)
+
+
+@pytest.fixture
+def bench(connection: Connection) -> Bench:
+    return Bench(project_on(connection))
+
+
+@pytest.fixture
+def pg(database: Database) -> Bench:
+    return Bench(project_on(postgres(database)))

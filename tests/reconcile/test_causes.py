@@ -154,6 +154,10 @@ def test_causes_of_more_rows_than_are_sampled_are_counted(proven: DbtProject) ->
 
     assert found.drift == Drift(missing=3, changed=401)
     assert found.causes == {"manual_edit": 404}
+    proven.run(f"insert into {name} select event_id, user_id, 'x', amount, event_at from {name} where event_id = 1001")
+    found = found_in(proven, "events")
+    assert found.drift == Drift(missing=3, changed=400, duplicate=1)
+    assert found.causes == {"manual_edit": 403, "duplicate": 1}
     assert found.truncated
     assert len(found.samples) == 100
 

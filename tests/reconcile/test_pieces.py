@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconcile import pieces
-from reconcile.engines.postgres import PostgresEngine
 from reconcile.report import Drift
-from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 
 KEYS = {
@@ -28,18 +26,16 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.usefixtures("small_pieces")
 def test_every_kind_of_key_is_cut_and_every_row_is_compared_once(
-    database: Database, kind: str, monkeypatch: pytest.MonkeyPatch
+    pg_tables: Tables, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "_DEARER", 20.0)  # these keys are in no order on disk: the planner shuns their index
-    tables = Tables(PostgresEngine(database.conninfo), "postgres")
     for name in ("expected", "actual"):
-        tables.run(f"create table {name} as select ({KEYS[kind]})::{kind} as id, n from generate_series(1, 20000) n")
-        tables.run(f"alter table {name} add primary key (id)")
-    tables.run("delete from actual where n % 5000 = 1", "update actual set n = -n where n % 4000 = 2")
-    tables.run("delete from expected where n % 10000 = 3", "analyze expected", "analyze actual")
+        pg_tables.run(f"create table {name} as select ({KEYS[kind]})::{kind} as id, n from generate_series(1, 20000) n")
+        pg_tables.run(f"alter table {name} add primary key (id)")
+    pg_tables.run("delete from actual where n % 5000 = 1", "update actual set n = -n where n % 4000 = 2")
+    pg_tables.run("delete from expected where n % 10000 = 3", "analyze expected", "analyze actual")
     steps: list[tuple[int, int | None]] = []
-    found = tables.judge("id", relation="actual", step=lambda done, whole: steps.append((done, whole)))
-    tables.engine.close()
+    found = pg_tables.judge("id", relation="actual", step=lambda done, whole: steps.append((done, whole)))
 
     assert found.drift == Drift(missing=4, extra=2, changed=5)
     assert (found.rows_expected, found.rows_actual) == (19_998, 19_996)
@@ -48,9 +44,8 @@ def test_every_kind_of_key_is_cut_and_every_row_is_compared_once(
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_definition_that_no_key_narrows_is_evaluated_once(database: Database) -> None:
-    tables = Tables(PostgresEngine(database.conninfo), "postgres")
-    tables.run(
+def test_a_definition_that_no_key_narrows_is_evaluated_once(pg_tables: Tables) -> None:
+    pg_tables.run(
         "create table source as select n as id, n % 7 as v from generate_series(1, 20000) n",
         "create view expected as select id, v, row_number() over (order by v, id) as place from source",
         "create table actual as select * from expected",
@@ -59,8 +54,7 @@ def test_a_definition_that_no_key_narrows_is_evaluated_once(database: Database) 
         "analyze actual",
     )
     steps: list[int] = []
-    found = tables.judge("id", relation="actual", step=lambda done, whole: steps.append(done))
-    tables.engine.close()
+    found = pg_tables.judge("id", relation="actual", step=lambda done, whole: steps.append(done))
 
     assert found.drift == Drift()
     assert steps == [20_000]

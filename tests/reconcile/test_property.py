@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from reconcile import pieces
-from reconcile.engines.postgres import PostgresEngine
 from reconcile.report import Drift
-from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 
 CASES = 500  # an engine
@@ -109,19 +107,19 @@ def test_the_verdict_is_the_oracles_on_random_tables(tables: Tables) -> None:
         assert len(found.samples) == wanted.of_rows() or n_key == 0 or wanted.null_key
 
 
-def test_pieces_of_a_table_add_up_to_the_whole(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_of_a_table_add_up_to_the_whole(pg_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same random tables cut into ranges of a few keys, each compared by itself."""
     monkeypatch.setattr(pieces, "_ROWS", 2)
+    monkeypatch.setattr(pieces, "_FEWEST", 2)
     monkeypatch.setattr(pieces, "_DEARER", float("inf"))
-    tables = Tables(PostgresEngine(database.conninfo), "postgres")
     cut = 0
     for seed in range(CASES // 8):
         types, n_key, expected, actual = random_case(seed)
         columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
-        tables.make(columns, *([tuple(map(literal, row)) for row in rows] for rows in (expected, actual)))
-        tables.run("analyze actual", "analyze expected")
+        pg_tables.make(columns, *([tuple(map(literal, row)) for row in rows] for rows in (expected, actual)))
+        pg_tables.run("analyze actual", "analyze expected")
         steps: list[int] = []
-        found = tables.judge(
+        found = pg_tables.judge(
             *(f"c{i}" for i in range(n_key)), relation="actual", step=lambda done, _, s=steps: s.append(done)
         )
 
@@ -130,7 +128,6 @@ def test_pieces_of_a_table_add_up_to_the_whole(database: Database, monkeypatch: 
         if n_key:
             assert steps[-1] == len(actual)
         cut += len(steps) > 1
-    tables.engine.close()
     assert cut > CASES // 40
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reconcile import pieces
+from reconcile import pieces, watching
 from reconcile.check import check
 from reconcile.commands import progress
 from reconcile.commands.progress import Lines
 from reconcile.doctor import Level, examine
+from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.project import Options
 from reconcile.report import Verdict
+from reconcile.watching import Watcher, polled
 from tests.conftest import command
 from tests.dbt_projects import DbtProject, Templates, judged, table
 from tests.reconcile.stream import build_stream, event_rows
@@ -92,19 +94,57 @@ def test_a_terminal_gets_bars_and_a_line_a_model(on_postgres: DbtProject) -> Non
     assert "\x1b[3" not in seen, "NO_COLOR asks for no colours"
 
 
+def test_duckdb_tells_the_share_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Heard(Watcher):
+        def share(self, name: str, done: float) -> None:
+            shares.append(done)
+
+    shares: list[float] = []
+    monkeypatch.setattr(watching, "_POLLED", 0.02)
+    engine = DuckDBEngine(":memory:")
+    engine.execute("create table t as select range as id, md5(cast(range as varchar)) as v from range(3000000)")
+    with polled(engine, "t", Heard()):
+        engine.one("select count(*) from t a full join t b on a.id = b.id where a.v is distinct from b.v")
+    engine.close()
+
+    assert shares
+    assert any(0 < share <= 1 for share in shares)
+
+
+def test_ctrl_c_while_dbt_works_leaves_130(on_postgres: DbtProject) -> None:
+    running = started(on_postgres, "events")
+    while cpu_seconds(running) < 1.5:  # dbt is imported by then, and at work for seconds more
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+
+    assert (running.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+
+
+def started(project: DbtProject, select: str, *more: str) -> subprocess.Popen[str]:
+    """A check in a process of its own."""
+    arguments = [RECONCILE, "check", "-s", select, "--profiles-dir", ".", *more]
+    return subprocess.Popen(
+        [sys.executable, "-c", HEEDING_CTRL_C, *arguments],
+        cwd=project.folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def cpu_seconds(running: subprocess.Popen[str]) -> float:
+    fields = Path(f"/proc/{running.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_ctrl_c_stops_the_statement_and_leaves_130(stream: DbtProject, engine_kind: str) -> None:
     config = "{{ config(materialized='incremental', unique_key='user_id') }}\n"
     stream.write({"models/slow.sql": config + SLOW[engine_kind]})
     # in a process of its own: dbt's would keep the DuckDB file to itself
     assert command("dbt", "run", "-s", "slow", "--profiles-dir", ".", cwd=stream.folder).returncode == 0
-    arguments = [RECONCILE, "check", "-s", "slow", "--profiles-dir", ".", "--vars", "{slow: 40}"]
-    running = subprocess.Popen(
-        [sys.executable, "-c", HEEDING_CTRL_C, *arguments],
-        cwd=stream.folder,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    running = started(stream, "slow", "--vars", "{slow: 40}")
     try:
         interrupt(stream, running, engine_kind)
     finally:
@@ -118,7 +158,7 @@ def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: s
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.05)
     else:
-        while not comparing(running):
+        while cpu_seconds(running) < 12:  # dbt takes about 5; DuckDB tells nobody outside what it does
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.1)
     began = time.monotonic()
@@ -130,12 +170,6 @@ def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: s
     assert (out, err.splitlines()[-1]) == ("", "Interrupted: no transaction was left open")
     if engine_kind == "postgres":
         assert not backends(stream, "true")
-
-
-def comparing(running: subprocess.Popen[str]) -> bool:
-    """Whether the process has worked for so long that dbt is done: DuckDB tells nobody outside what it does."""
-    fields = Path(f"/proc/{running.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 12  # CPU seconds; dbt takes about 5
 
 
 def backends(project: DbtProject, condition: str) -> list[tuple[object, ...]]:
@@ -197,7 +231,7 @@ def test_doctor_names_what_a_role_may_not_do(on_postgres: DbtProject) -> None:
     try:
         told = {f.about: f for f in examine(options(on_postgres, "events")) if f.level is not Level.FINE}
         assert told["events"].said == "this role may not read its table"
-        assert told["events"].mend == f"grant select on {name} to this role"
+        assert told["events"].mend == f'grant select on {name} to "{role}"'
         assert told["repair"].mend == f'create schema reconcile authorization "{role}"'
     finally:
         on_postgres.run(f"drop owned by {role}", f"drop role {role}")

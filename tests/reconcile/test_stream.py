@@ -136,6 +136,17 @@ def test_only_the_keys_that_were_given_are_compared(stream: DbtProject, tmp_path
     )
 
 
+def test_ties_of_other_keys_are_no_matter(stream: DbtProject, tmp_path: Path) -> None:
+    only_one = TIED["row_number"].replace("order by kind", "order by case when user_id = 1 then 0 else event_id end")
+    stream.write({"models/tied_one.sql": incremental(only_one)})
+    stream.dbt("run", "-s", "tied_one")
+    (tmp_path / "ids.txt").write_text("2\n3\n")
+    found = table(judged(stream, "tied_one", asked=Asked("keys", read_keys(str(tmp_path / "ids.txt")))), "tied_one")
+
+    assert (found.verdict, found.scope.rows_actual) == (Verdict.LEVEL, 2)
+    assert table(judged(stream, "tied_one"), "tied_one").verdict is Verdict.UNVERIFIED
+
+
 def test_what_a_keys_file_may_hold(tmp_path: Path) -> None:
     def read(text: str, name: str = "keys.csv") -> Keys:
         (tmp_path / name).write_text(text)
@@ -148,8 +159,13 @@ def test_what_a_keys_file_may_hold(tmp_path: Path) -> None:
         read("a,b\n1,x\n").of(("a", "c"))
     with pytest.raises(ReconcileError, match="names no key of"):
         read("7\n", "keys.txt").of(("a", "b"))
-    with pytest.raises(ReconcileError, match="line 2: no JSON object"):
-        read('{"id": 1}\nnot json\n', "keys.jsonl")
+    assert read('{"id": 1}\n{"id": null}\n{"id": "x"}\n', "keys.jsonl").of(("id",)) == [("1",), (None,), ("x",)]
+    assert read('id,v\n"a\nb",1\n').of(("id",)) == [("a\nb",)]
+    for broken in ("not json", "[1]"):
+        with pytest.raises(ReconcileError, match="line 2: no JSON object"):
+            read(f'{{"id": 1}}\n{broken}\n', "keys.jsonl")
+    with pytest.raises(ReconcileError, match="entry 2 lacks a part of the key"):
+        read('{"a": 1, "b": 1}\n{"a": 2}\n', "keys.jsonl").of(("a", "b"))
     with pytest.raises(ReconcileError, match="holds no keys"):
         read("\n")
     with pytest.raises(ReconcileError, match="cannot be read"):

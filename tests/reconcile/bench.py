@@ -1,0 +1,87 @@
+"""A table and its definition on one engine, to be repaired: what the tests of repair start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from reconcile.definition import Definition, Settings
+from reconcile.engines.connect import open_engine
+from reconcile.plan import Plan
+from reconcile.project import Connection, Project
+from reconcile.repair import Guards, apply_plan, make_plan
+from reconcile.report import Drift, Verdict
+from reconcile.verdict import judge_definition
+from tests.conftest import Database
+
+LOOSE = Guards(max_rows=1000, max_percent=100, allow_delete=True)
+
+
+class Bench:
+    """A table ``kept`` whose definition is the table ``truth``, on one engine."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def run(self, *statements: str) -> None:
+        engine = open_engine(self.project.connection)
+        for statement in statements:
+            engine.execute(statement)
+        engine.close()
+
+    def rows(self, query: str = "select * from kept order by 1, 2") -> list[tuple[Any, ...]]:
+        engine = open_engine(self.project.connection)
+        found = list(engine.stream(query))
+        engine.close()
+        return found
+
+    def make(self, columns: str, truth: str, kept: str) -> None:
+        self.run(f"create table truth ({columns})", f"create table kept ({columns})")
+        self.run(*(f"insert into {name} values {rows}" for name, rows in (("truth", truth), ("kept", kept)) if rows))
+
+    def verdict(self) -> tuple[Verdict, Drift]:
+        engine = open_engine(self.project.connection)
+        found = judge_definition(engine, self.project.definitions[0])
+        engine.close()
+        return found.verdict, found.drift
+
+    def plan(self, guards: Guards = LOOSE) -> Plan:
+        return make_plan(self.project, guards)[0]
+
+    def repair(self, guards: Guards = LOOSE) -> Any:
+        return apply_plan(self.project, self.plan(guards), guards)
+
+
+def project_on(connection: Connection, key: tuple[str, ...] = ("id",), **settings: Any) -> Project:
+    definition = Definition(
+        unique_id="model.shop.kept",
+        name="kept",
+        relation_name="kept",
+        key=key,
+        sql="select * from truth",
+        contract={},
+        settings=Settings(**settings),
+        path="models/kept.sql",
+    )
+    return Project(connection, (definition,), Path("."))
+
+
+def postgres(database: Database, user: str = "postgres") -> Connection:
+    names = ("role", "search_path", "sslmode", "sslcert", "sslkey", "sslrootcert")
+    where = {"host": database.host, "port": 5432, "user": user, "password": "", "database": database.name}
+    return Connection("postgres", "dev", 1, SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names)))
+
+
+def ten(bench: Bench) -> None:
+    """Ten right rows, then one of each kind of accident."""
+    rows = ", ".join(f"({i}, 'v{i}', {i}.5)" for i in range(1, 11))
+    bench.make("id integer, v varchar, x double precision", rows, rows)
+    bench.run(
+        "delete from kept where id = 1",
+        "update kept set v = null, x = 0 where id = 2",
+        "insert into kept values (99, 'fabricated', 68000)",
+        "insert into kept values (3, 'v3', 3.5)",
+        "insert into kept values (4, 'other', 4.5)",
+        "insert into kept values (null, 'nobody', 1)",
+    )

@@ -1,0 +1,180 @@
+"""Repair where only Postgres can be hurt: generated columns, triggers, foreign keys, locks, roles, a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+
+from reconcile.engines.connect import open_engine
+from reconcile.errors import EvaluationFailed, Refused
+from reconcile.repair import Guards, apply_plan
+from reconcile.report import Drift, Verdict
+from tests.conftest import ROOT, Database
+from tests.reconcile.bench import LOOSE, Bench, postgres, project_on, ten
+
+
+def test_generated_identity_and_trigger_columns(pg: Bench) -> None:
+    columns = (
+        "id integer generated always as identity primary key, v integer, w integer generated always as (v * 2) stored"
+    )
+    pg.run(
+        f"create table kept ({columns})",
+        "create table truth (id integer, v integer, w integer)",
+        "insert into truth values (1, 1, 2), (2, 2, 4), (3, 3, 6)",
+        "insert into kept overriding system value values (1, 1, default), (2, 9, default)",
+        "create table seen (id integer)",
+        "create function note() returns trigger language plpgsql as"
+        " $$ begin insert into seen values (new.id); return new; end $$",
+        "create trigger note after insert or update on kept for each row execute function note()",
+    )
+    pg.repair()
+
+    assert pg.rows() == [(1, 1, 2), (2, 2, 4), (3, 3, 6)]
+    assert pg.rows("select id from seen order by 1") == [(2,), (3,)]
+
+
+def test_a_trigger_that_undoes_the_repair_rolls_it_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 9)")
+    pg.run(
+        "create function spoil() returns trigger language plpgsql as $$ begin new.v := 9; return new; end $$",
+        "create trigger spoil before update on kept for each row execute function spoil()",
+    )
+    with pytest.raises(Refused, match="rolled back"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 9)]
+    assert pg.rows("select count(*) from reconcile.repair") == [(0,)]
+
+
+def test_a_foreign_key_holds_and_the_whole_table_is_rolled_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2), (3, 3)")
+    pg.run(
+        "alter table kept add primary key (id)",
+        "create table child (id integer references kept)",
+        "insert into child values (3)",
+    )
+    with pytest.raises(EvaluationFailed, match="foreign key"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2), (3, 3)]
+
+
+def test_a_deferred_constraint_that_fails_at_the_commit_rolls_everything_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.run(
+        "create table parent (v integer primary key)",
+        "insert into parent values (2), (9)",
+        "alter table kept add foreign key (v) references parent deferrable initially deferred",
+    )
+    with pytest.raises(EvaluationFailed, match="foreign key"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2)]
+    assert pg.rows("select count(*) from reconcile.repair_row") == [(0,)]
+
+
+def test_two_rows_that_swap_a_unique_value_are_refused_by_the_constraint_and_rolled_back(pg: Bench) -> None:
+    pg.make("id integer primary key, v integer unique", "(1, 10), (2, 20), (3, 30)", "(1, 20), (2, 10), (3, 31)")
+    with pytest.raises(EvaluationFailed, match="unique constraint"):
+        pg.repair()
+    assert pg.rows() == [(1, 20), (2, 10), (3, 31)]
+
+
+def test_partitioned_tables_and_views_of_the_definition(pg: Bench) -> None:
+    pg.run(
+        "create table truth (id integer, v integer)",
+        "insert into truth select n, n from generate_series(1, 20) n",
+        "create table kept (id integer, v integer) partition by range (id)",
+        "create table kept_a partition of kept for values from (0) to (10)",
+        "create table kept_b partition of kept for values from (10) to (100)",
+        "insert into kept select * from truth where id <> 5",
+        "update kept set v = 0 where id in (3, 15)",
+    )
+    done = pg.repair()
+
+    assert (done.inserted, done.updated) == (1, 2)
+    assert pg.verdict()[0] is Verdict.LEVEL
+
+
+def test_a_read_only_role_may_check_and_its_repair_says_what_it_lacks(pg: Bench, database: Database) -> None:
+    ten(pg)
+    name = f"reader_{database.name}"
+    pg.run(f"create role {name} login", f"grant select on truth, kept to {name}")
+    reader = Bench(project_on(postgres(database, name)))
+
+    assert reader.verdict()[0] is Verdict.DRIFT
+    with pytest.raises(EvaluationFailed, match="permission denied"):
+        reader.repair()
+    pg.run(f"drop owned by {name}", f"drop role {name}")
+
+
+def test_a_second_repair_at_once_leaves_with_a_sentence(pg: Bench) -> None:
+    ten(pg)
+    plan = pg.plan()
+    engine = open_engine(pg.project.connection)
+    with engine.repair_lock(), pytest.raises(Refused, match="another reconcile repair"):
+        apply_plan(pg.project, plan, LOOSE)
+    engine.close()
+    assert apply_plan(pg.project, plan, LOOSE).stale == 0
+
+
+def test_no_stronger_lock_than_row_exclusive_is_taken(pg: Bench, database: Database) -> None:
+    ten(pg)
+    with psycopg.connect(database.conninfo, autocommit=True) as watcher:
+        watcher.execute("create table locks (mode text)")
+        watcher.execute(
+            "create function spy() returns trigger language plpgsql as $$ begin"
+            " insert into locks select mode from pg_locks where relation = 'kept'::regclass; return new; end $$"
+        )
+        watcher.execute("create trigger spy after insert or update on kept for each row execute function spy()")
+    pg.repair()
+
+    modes = {mode for (mode,) in pg.rows("select distinct mode from locks")}
+    assert modes <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
+    assert "RowExclusiveLock" in modes
+
+
+_REPAIR = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import tests.reconcile.bench as t
+from reconcile.repair import apply_plan
+from tests.conftest import Database
+bench = t.Bench(t.project_on(t.postgres(Database(sys.argv[2], sys.argv[3]))))
+plan = bench.plan(t.Guards(10_000, 100, True))
+print("planned", flush=True)
+apply_plan(bench.project, plan, t.Guards(10_000, 100, True))
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.05, 0.12, 0.2, 0.35])
+def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(
+    pg: Bench, database: Database, wait: float
+) -> None:
+    pg.run(
+        "create table truth as select n as id, n as v from generate_series(1, 3000) n",
+        "create table kept as select id, case when id % 3 = 0 then 0 else v end as v from truth where id % 5 <> 0",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", _REPAIR, str(ROOT), database.name, database.host], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(wait)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+    verdict, drift = pg.verdict()
+    journaled = (
+        pg.rows("select to_regclass('reconcile.repair') is not null")[0][0]
+        and pg.rows("select count(*) from reconcile.repair")[0][0]
+    )
+    assert drift in (Drift(), Drift(missing=600, changed=800))
+    assert journaled == (1 if verdict is Verdict.LEVEL else 0)
+    if verdict is Verdict.DRIFT:
+        apply_plan(pg.project, pg.plan(Guards(10_000, 100, True)), Guards(10_000, 100, True))
+    assert pg.verdict()[0] is Verdict.LEVEL
