@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from extract.chromium import Chromium
+from reconcile.causes import Cause
 from reconcile.render import FORMATS
 from reconcile.render.human import marked, print_report
 from reconcile.render.text import shown
@@ -98,7 +99,16 @@ def hostile_report() -> Report:
         for value in HOSTILE
     )
     table = TableReport(
-        HOSTILE[0], HOSTILE[1], HOSTILE[2], (HOSTILE[3],), Verdict.DRIFT, scope(1, 1), Drift(changed=9), samples=samples
+        HOSTILE[0],
+        HOSTILE[1],
+        HOSTILE[2],
+        (HOSTILE[3],),
+        Verdict.DRIFT,
+        scope(1, 1),
+        Drift(changed=9),
+        causes={cause.value: 1 for cause in Cause},
+        hints=tuple(HOSTILE),
+        samples=samples,
     )
     at = "2026-07-01T12:00:00.000Z"
     return Report("run", "check", HOSTILE[0], at, at, (table,))
