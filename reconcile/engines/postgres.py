@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from reconcile.definition import quote, why_volatile
 from reconcile.engines.base import Column, Estimate, Moment
-from reconcile.errors import ConnectionFailed, EvaluationFailed, Refused
+from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
 
 _BATCH = 2_000
 _REPAIR_LOCK_SECONDS = 3.0
@@ -139,8 +139,14 @@ class PostgresEngine:
     def packed(self, expression: str, column: Column) -> str:
         if column.base == "numeric":
             return f"trim_scale({expression})::text"
-        # the sum of -0 and 0 is 0
-        return f"({expression} + 0)::text" if column.base in ("float4", "float8") else f"({expression})::text"
+        if column.base not in ("float4", "float8"):
+            return f"({expression})::text"
+        if int(self.one("select current_setting('extra_float_digits')")[0]) < 1:
+            raise NotComparable(
+                f"{column.name} is one of so many columns that its text is compared, and this database rounds that: "
+                "alter role ... set extra_float_digits = 1, or leave it out with meta.reconcile.ignore"
+            )
+        return f"({expression} + 0)::text"  # the sum of -0 and 0 is 0
 
     def as_text(self, expression: str) -> str:
         return f"({expression})::text"

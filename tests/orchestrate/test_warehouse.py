@@ -159,8 +159,8 @@ def test_a_path_with_spaces_quotes_or_commas_is_reached_by_every_tool(private: b
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
-def test_as_root_it_runs_as_another_user_even_in_a_private_folder(tmp_path: Path) -> None:
-    project = tmp_path / "private"
+def test_as_root_it_runs_as_another_user_even_in_a_private_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = tmp_path_factory.mktemp("p") / "private"  # short: a socket's path may have 107 bytes
     project.mkdir(mode=0o700)
     try:
         server = warehouse.start(project)

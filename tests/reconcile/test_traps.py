@@ -10,6 +10,7 @@ import duckdb
 import psycopg
 import pytest
 
+from reconcile.errors import NotComparable
 from reconcile.report import Cell, Drift, Verdict
 from tests.conftest import Database
 from tests.reconcile.conftest import Tables
@@ -92,6 +93,10 @@ def test_1600_columns(pg_tables: Tables) -> None:
         found = pg_tables.judge("id", **more)
         assert found.drift == Drift(changed=1, duplicate=1)
         assert found.columns == {"c1598": 1}
+    pg_tables.run("set extra_float_digits = 0")
+    with pytest.raises(NotComparable, match="c1500 is one of so many columns that its text is compared"):
+        pg_tables.judge("id")
+    pg_tables.run("reset extra_float_digits")
     changed = next(sample for sample in found.samples if sample.kind == "changed")
     assert changed.columns == {"c1598": Cell(None, "1")}
     assert pg_tables.judge().drift == Drift(missing=1, extra=2)
