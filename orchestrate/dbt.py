@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target
+from reconcile.project import invoke_dbt
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -27,11 +28,9 @@ class Built:
 
 def run_dbt(target: Target, *command: str) -> Built:
     """Run a dbt command for a target. Raises Trouble with the first failure's words where anything failed."""
-    from dbt.cli.main import dbtRunner
-
     arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
     with _ONE_AT_A_TIME, environment(target.environment()):
-        outcome = dbtRunner().invoke([*arguments, "--target", target.name, "--quiet", "--log-level", "none"])
+        outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"])
     if outcome.exception is not None:
         raise Trouble(f"dbt {command[0]} failed: {' '.join(str(outcome.exception).split())[:500]}")
     results = list(getattr(outcome.result, "results", []) or [])

@@ -174,13 +174,27 @@ def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path
     return found[0].compiled_code if found else None
 
 
-def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
+def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
+    """dbt's own ``dbtRunner(manifest).invoke(arguments)``, for a process that invokes it often; its result is dbt's.
+
+    dbt-adapters 1.24 appends the flags of every adapter it makes to one list of its module, and walks the call stack
+    for each flag of that list: without this, each invocation costs more than the last. Raises ProjectError without dbt.
+    """
     try:
+        from dbt.adapters.base import impl
         from dbt.cli.main import dbtRunner
     except ImportError as error:
         raise ProjectError(
             f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter"
         ) from error
+    flags = list(impl.DEFAULT_BASE_BEHAVIOR_FLAGS)
+    try:
+        return dbtRunner(manifest=manifest).invoke(arguments)
+    finally:
+        impl.DEFAULT_BASE_BEHAVIOR_FLAGS[:] = flags
+
+
+def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
     arguments = [*command, *_QUIET, "--target-path", str(_target_path(options, resolve_root)), *extra]
     arguments += ["--project-dir", str(resolve_root)]
     for flag, value in (
@@ -191,7 +205,7 @@ def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, 
     ):
         if value:
             arguments += [flag, value]
-    outcome = dbtRunner(manifest=manifest).invoke(arguments)
+    outcome = invoke_dbt(arguments, manifest)
     if isinstance(outcome.exception, KeyboardInterrupt):
         raise outcome.exception  # Ctrl-C while dbt works is no failure of dbt's
     if outcome.exception is not None:

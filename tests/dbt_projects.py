@@ -18,7 +18,7 @@ import yaml
 from orchestrate.dbt import environment
 from orchestrate.warehouse import Server
 from reconcile.check import check
-from reconcile.project import Options
+from reconcile.project import Options, invoke_dbt
 from reconcile.report import Report, TableReport
 from reconcile.verdict import Asked
 from tests.conftest import Database
@@ -75,11 +75,9 @@ class DbtProject:
 
     def dbt(self, *arguments: str, **variables: str) -> None:
         """Run dbt on the project; fails the test with dbt's words where it fails."""
-        from dbt.cli.main import dbtRunner
-
         where = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         with environment(variables):
-            outcome = dbtRunner().invoke([*arguments, *where, "--quiet", "--log-level", "none"])
+            outcome = invoke_dbt([*arguments, *where, "--quiet", "--log-level", "none"])
         results = getattr(outcome.result, "results", None) or []
         failed = [
             f"{r.node.name}: {r.message}" for r in results if str(r.status) in ("error", "fail", "partial success")

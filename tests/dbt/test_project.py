@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from orchestrate.dbt import environment
+from reconcile.project import invoke_dbt
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from dbt.cli.main import dbtRunner
-
     target = tmp_path_factory.mktemp("target")
     where = [
         "--project-dir",
@@ -28,7 +27,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         str(target),
     ]
     with environment({"LEVELSET_DUCKDB": str(target / "none.duckdb")}):
-        outcome = dbtRunner().invoke(["parse", *where, "--quiet", "--log-path", str(target), "--no-partial-parse"])
+        outcome = invoke_dbt(["parse", *where, "--quiet", "--log-path", str(target), "--no-partial-parse"])
     assert outcome.exception is None, outcome.exception
     found: dict[str, Any] = json.loads((target / "manifest.json").read_text())
     return found

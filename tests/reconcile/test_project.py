@@ -233,6 +233,15 @@ def test_variables_change_the_definition(shop: DbtProject) -> None:
     assert table(report, "orders_appended").drift.extra == 33
 
 
+def test_a_process_that_checks_again_and_again_finds_dbt_as_it_was(shop: DbtProject) -> None:
+    from dbt.adapters.base import impl
+
+    flags = list(impl.DEFAULT_BASE_BEHAVIOR_FLAGS)  # dbt-adapters adds to it with every adapter it makes
+    shop.dbt("parse")
+    judged(shop, "orders_appended")
+    assert flags == impl.DEFAULT_BASE_BEHAVIOR_FLAGS
+
+
 def test_selection_is_dbts(shop: DbtProject) -> None:
     assert {t.name for t in judged(shop, "tag:log").tables} == {"orders_appended"}
     assert {t.name for t in judged(shop, "stg_orders+", exclude=("stamped",)).tables} == EVERY - {"stamped"}
