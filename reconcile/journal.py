@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from reconcile.engines.base import Engine
 from reconcile.errors import Refused
-from reconcile.plan import PlannedRow, Values
+from reconcile.planned import PlanTable
+from reconcile.writing import Written
 
 SCHEMA = "reconcile"
 VERSION = 1
@@ -31,14 +32,13 @@ _TABLES = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One table's part of a repair run, with the rows that were written, in their order."""
+    """One table's part of a repair run."""
 
     run_id: str
     unique_id: str
     relation: str
     key: tuple[str, ...]
     plan_id: str
-    rows: tuple[PlannedRow, ...]
     undoes: str | None = None
 
 
@@ -49,9 +49,9 @@ def ensure_tables(engine: Engine) -> None:
             engine.execute(statement)
 
 
-def write(engine: Engine, entry: Entry) -> None:
-    """Add an entry, inside the transaction of the repair it tells of."""
-    counts = [sum(row.copies or 1 for row in entry.rows if row.action == a) for a in ("insert", "update", "delete")]
+def write(engine: Engine, entry: Entry, written: Written, rows: PlanTable) -> None:
+    """Add an entry with the rows of the plan table, inside the transaction that has written them."""
+    counts = [written.inserted, written.updated, written.deleted]
     engine.execute(
         f"insert into {SCHEMA}.repair values ($1, $2, $3, $4, $5, $6, current_timestamp, $7, $8, $9, $10, {VERSION})",
         [
@@ -65,22 +65,12 @@ def write(engine: Engine, entry: Entry) -> None:
             entry.undoes,
         ],
     )
-    engine.load(
-        f"{SCHEMA}.repair_row",
-        ["run_id", "unique_id", "position", "action", "reason", "copies", "row_before", "row_after"],
-        [
-            [
-                entry.run_id,
-                entry.unique_id,
-                i,
-                row.action,
-                row.reason,
-                row.copies,
-                _packed(row.before),
-                _packed(row.after),
-            ]
-            for i, row in enumerate(entry.rows)
-        ],
+    engine.execute(
+        f"insert into {SCHEMA}.repair_row\n"
+        f"  (run_id, unique_id, position, action, reason, copies, row_before, row_after)\n"
+        f"select cast($1 as varchar), cast($2 as varchar), position, action, reason, copies, row_before, row_after\n"
+        f"from ({rows.written_sql()}) as planned",
+        [entry.run_id, entry.unique_id],
     )
 
 
@@ -88,42 +78,45 @@ def read(engine: Engine, run_id: str) -> list[Entry]:
     """The entries of a repair run. Raises Refused where the journal holds no such run."""
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
         raise Refused("this database has no repair journal: nothing was ever repaired here")
-    heads = list(
-        engine.stream(
-            f"select run_id, unique_id, relation, key_columns, plan_id, undoes from {SCHEMA}.repair "
-            "where run_id = $1 order by unique_id",
-            [run_id],
-        )
+    heads = engine.rows(
+        f"select run_id, unique_id, relation, key_columns, plan_id, undoes from {SCHEMA}.repair "
+        "where run_id = $1 order by unique_id",
+        [run_id],
     )
     if not heads:
-        known = [
-            row[0] for row in engine.stream(f"select distinct run_id from {SCHEMA}.repair order by 1 desc limit 3")
-        ]
+        known = [row[0] for row in engine.rows(f"select distinct run_id from {SCHEMA}.repair order by 1 desc limit 3")]
         raise Refused(f"the journal holds no repair {run_id!r}; the latest are {', '.join(known) or 'none'}")
-    entries = []
-    for run, unique_id, relation, key, plan_id, undoes in heads:
-        rows = engine.stream(
-            f"select action, reason, copies, row_before, row_after from {SCHEMA}.repair_row "
-            "where run_id = $1 and unique_id = $2 order by position",
-            [run, unique_id],
+    return [
+        Entry(run, unique_id, relation, tuple(json.loads(key)), plan_id, undoes)
+        for run, unique_id, relation, key, plan_id, undoes in heads
+    ]
+
+
+REVERSED = f"""select position, copies, 'undo' as reason, row_after as row_before, row_before as row_after,
+    case action when 'insert' then 'delete' when 'delete' then 'insert' else action end as action
+    from {SCHEMA}.repair_row where run_id = $1 and unique_id = $2"""
+
+
+def columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
+    """The columns that the entry's rows tell of, and those of them that every row tells of."""
+    firsts = engine.rows(
+        f"select distinct on (action, copies = 0) row_before, row_after from {SCHEMA}.repair_row"
+        " where run_id = $1 and unique_id = $2 order by action, copies = 0, position",
+        [entry.run_id, entry.unique_id],
+    )
+    images = [json.loads(image) for row in firsts for image in row if image is not None]
+    every = list(dict.fromkeys(name for image in images for name in image))
+    return every, [name for name in every if all(name in image for image in images)]
+
+
+def prune(engine: Engine, days: int) -> int:
+    """Forget the repairs that are older than ``days`` days, rows and all; how many runs' entries went."""
+    old = f"select run_id from {SCHEMA}.repair where applied_at < current_timestamp - interval '{int(days)} days'"
+    with engine.transaction():
+        engine.execute(f"delete from {SCHEMA}.repair_row where run_id in ({old})")
+        return engine.execute(
+            f"delete from {SCHEMA}.repair where applied_at < current_timestamp - interval '{int(days)} days'"
         )
-        planned = tuple(PlannedRow(a, r, _unpacked(b), _unpacked(c), n) for a, r, n, b, c in rows)
-        entries.append(Entry(run, unique_id, relation, tuple(json.loads(key)), plan_id, planned, undoes))
-    return entries
-
-
-def reversed_row(row: PlannedRow) -> PlannedRow:
-    """The row that takes another one back: what it left is the before-image, what it found is restored."""
-    opposite = {"insert": "delete", "delete": "insert", "update": "update"}[row.action]
-    return PlannedRow(opposite, "undo", row.after, row.before, row.copies)
-
-
-def _packed(values: Values | None) -> str | None:
-    return None if values is None else json.dumps(values, ensure_ascii=False)
-
-
-def _unpacked(text: str | None) -> Values | None:
-    return None if text is None else json.loads(text)
 
 
 def _who() -> str:

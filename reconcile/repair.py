@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from reconcile import journal
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
-from reconcile.errors import NotComparable, Refused
-from reconcile.multiset import Rows, surplus_sql
-from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, new_plan
+from reconcile.errors import NotComparable, ReconcileError, Refused
+from reconcile.plan import Plan, PlannedRow, PlannedTable, Rows, new_plan, open_plan
+from reconcile.planned import Given, Images, PlanTable
 from reconcile.prepare import Prepared
 from reconcile.project import Project
 from reconcile.report import RepairOutcome, Report, TableReport, Verdict
 from reconcile.runs import new_run_id, now
-from reconcile.statements import HEAD, differences_sql, read_difference
-from reconcile.verdict import judge_definition, prepare_definition
-from reconcile.writing import RowWriter
+from reconcile.statements import later_build_sql
+from reconcile.verdict import Asked, judge_definition, prepare_definition
+from reconcile.writing import RowWriter, Written
 
 log = logging.getLogger("reconcile")
 
@@ -32,100 +34,6 @@ class Guards:
     max_rows: int = 10_000
     max_percent: float = 10.0
     allow_delete: bool = False
-
-
-def make_plan(project: Project, guards: Guards) -> tuple[Plan, tuple[TableReport, ...]]:
-    """Judge every model and plan what would make it level. Writes nothing.
-
-    Raises Refused where a model cannot be judged, or differs in its columns: rows do not mend that.
-    """
-    tables, reports = [], []
-    for definition in project.definitions:
-        if not definition.settings.enabled:
-            continue
-        engine = open_engine(project.connection)
-        try:
-            report = judge_definition(engine, definition)
-            reports.append(report)
-            if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):
-                raise Refused(
-                    f"{definition.name} is {report.verdict.value} ({report.error}) and is never repaired: "
-                    f"leave it out with --exclude {definition.name}"
-                )
-            if report.verdict is Verdict.DRIFT:
-                tables.append(_plan_table(engine, definition, report, guards))
-        finally:
-            engine.close()
-    plan = new_plan(new_run_id(), project.connection.target, project.connection.identity, tuple(tables))
-    return plan, tuple(reports)
-
-
-def _plan_table(engine: Engine, definition: Definition, report: TableReport, guards: Guards) -> PlannedTable:
-    if report.schema_changes:
-        change = report.schema_changes[0]
-        raise Refused(
-            f"{definition.name}: the column {change.column} is {change.problem} in the table, which no row can mend: "
-            f"run `dbt build --full-refresh -s {definition.name}`"
-        )
-    with engine.snapshot():
-        prepared = _prepared(engine, definition)
-        rows = []
-        for row in planned_rows(engine, prepared):
-            rows.append(row)
-            if len(rows) > guards.max_rows:
-                break  # the guard refuses it anyway: do not hold more in memory
-    expected, actual = report.scope.rows_expected or 0, report.scope.rows_actual or 0
-    key = tuple(part.name for part in prepared.comparison.key)
-    return PlannedTable(
-        definition.name, definition.unique_id, definition.relation_name, key, expected, actual, tuple(rows)
-    )
-
-
-def _prepared(engine: Engine, definition: Definition) -> Prepared:
-    prepared = prepare_definition(engine, definition, carry=True)
-    if prepared is None:
-        raise NotComparable(f"{definition.relation_name} does not exist any more")
-    for part in prepared.comparison.key:
-        if part.expression.startswith("("):
-            raise Refused(
-                f"{definition.name}: its unique_key is an expression ({part.name}), which cannot be repaired by"
-            )
-    return prepared
-
-
-def planned_rows(engine: Engine, prepared: Prepared) -> Iterator[PlannedRow]:
-    """Every row that would have to be written, inside one snapshot: by key first, then copies too many or too few."""
-    comparison = prepared.comparison
-    n = len(comparison.key)
-    names = [part.name for part in comparison.key] + [column.name for column in comparison.columns]
-    if comparison.key:
-        for (found,) in engine.stream(differences_sql(comparison, engine.as_text, None, unique=False)):
-            row = read_difference(found, comparison)
-            if row[0] == "pending":
-                continue  # the next build writes it
-            key, cells = list(row[HEAD : HEAD + n]), row[HEAD + n :]
-            expected = dict(zip(names, key + list(cells[0::3]), strict=True))
-            actual = dict(zip(names, key + list(cells[1::3]), strict=True))
-            yield _planned(str(row[0]), expected, actual, comparison)
-    kinds = {Rows.TWICE: "duplicate", Rows.NULL_KEYS: "null_key"} if comparison.key else {Rows.ALL: "copies"}
-    for rows, reason in kinds.items():
-        for wanted, found, values in engine.stream(surplus_sql(comparison, engine.as_text, rows, None)):
-            image: Values = dict(zip(names, values, strict=True))
-            copies = int(abs(found - wanted))
-            if found > wanted:
-                yield PlannedRow("delete", reason, image, None, copies)
-            else:
-                yield PlannedRow("insert", reason, None, image, copies)
-
-
-def _planned(kind: str, expected: Values, actual: Values, comparison: Any) -> PlannedRow:
-    if kind == "missing":
-        return PlannedRow("insert", kind, None, expected)
-    if kind == "extra":
-        return PlannedRow("delete", kind, actual, None)
-    # what is ignored, or differs within its tolerance only, stays as it is
-    kept = {column.name: actual[column.name] for column in comparison.columns if column.ignored}
-    return PlannedRow("update", kind, actual, {**expected, **kept})
 
 
 def check_guards(plan: Plan, guards: Guards) -> None:
@@ -144,81 +52,241 @@ def check_guards(plan: Plan, guards: Guards) -> None:
                 f"{table.name}: {table.written} rows to write are {percent:.1f} % of the table, "
                 f"--max-percent allows {guards.max_percent:g}"
             )
-        if table.count("delete") and not guards.allow_delete:
-            raise Refused(f"{table.name}: {table.count('delete')} rows to delete, which needs --allow-delete")
+        if table.deletes and not guards.allow_delete:
+            raise Refused(f"{table.name}: {table.deletes} rows to delete, which needs --allow-delete")
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a repair came to, table by table."""
+    """What a repair came to, in all tables; ``stale`` rows were no longer what the plan saw, and were left alone."""
 
     run_id: str
-    inserted: int
-    updated: int
-    deleted: int
-    stale: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    stale: int = 0
 
-
-def apply_plan(project: Project, plan: Plan, guards: Guards, told: Callable[[str], None] = log.info) -> Applied:
-    """Run exactly this plan: a transaction a model, each with its journal. Raises Refused before the first write.
-
-    A row that is no longer what the plan saw, or that its definition no longer asks for, is left alone and counted.
-    """
-    check_guards(plan, guards)
-    definitions = {definition.unique_id: definition for definition in project.definitions}
-    unknown = [table.name for table in plan.tables if table.unique_id not in definitions]
-    if unknown:
-        raise Refused(f"the plan repairs {unknown[0]}, which is not selected here: select it, or plan again")
-    run_id = new_run_id()
-    total = Applied(run_id, 0, 0, 0, 0)
-    for table in plan.tables:
-        engine = open_engine(project.connection)
-        try:
-            with engine.repair_lock():
-                done = _apply_table(engine, definitions[table.unique_id], table, run_id, plan.plan_id)
-        finally:
-            engine.close()
-        written = f"{done.inserted} inserted, {done.updated} updated, {done.deleted} deleted"
-        told(f"{table.name}: {written}, {done.stale} stale")
-        total = replace(
-            total,
-            inserted=total.inserted + done.inserted,
-            updated=total.updated + done.updated,
-            deleted=total.deleted + done.deleted,
-            stale=total.stale + done.stale,
+    def with_table(self, written: Written) -> Applied:
+        return replace(
+            self,
+            inserted=self.inserted + written.inserted,
+            updated=self.updated + written.updated,
+            deleted=self.deleted + written.deleted,
+            stale=self.stale + written.stale,
         )
-    return total
 
 
-def _apply_table(engine: Engine, definition: Definition, table: PlannedTable, run_id: str, plan_id: str) -> Applied:
-    journal.ensure_tables(engine)
+class RepairSession:
+    """One connection that plans a repair and applies it. The planned rows stand in temporary tables of its own, so that
+    the client holds none of them; ``plan`` is their head once ``make`` or ``read`` is done."""
+
+    plan: Plan
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.engine = open_engine(project.connection)
+        self._given = Given(self.engine)
+        self._once: dict[str, bool] = {}  # by model: every key stood once when it was judged
+        self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def make(self, brief: bool = False) -> tuple[TableReport, ...]:
+        """Judge every model and plan what would make it level. Writes nothing.
+
+        With ``brief`` the reports tell only whether a model drifted: enough where it is to be repaired at once.
+        Raises Refused where a model cannot be judged, or differs in its columns: rows do not mend that.
+        """
+        tables: list[PlannedTable] = []
+        reports = []
+        for definition in self.project.definitions:
+            if not definition.settings.enabled:
+                continue
+            report = judge_definition(self.engine, definition, Asked(brief=brief))
+            reports.append(report)
+            if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):
+                raise Refused(
+                    f"{definition.name} is {report.verdict.value} ({report.error}) and is never repaired: "
+                    f"leave it out with --exclude {definition.name}"
+                )
+            if report.verdict is Verdict.DRIFT:
+                planned = self._plan_table(definition, report, len(tables))
+                if planned.written:
+                    tables.append(planned)
+        if len(tables) > 1:
+            self._staged = None
+        connection = self.project.connection
+        self.plan = new_plan(new_run_id(), connection.target, connection.identity, tuple(tables))
+        return tuple(reports)
+
+    def read(self, path: Path) -> None:
+        """Take the plan from a file. Raises Refused where it was edited, is another database's, or has expired."""
+        connection = self.project.connection
+        with open_plan(path, connection.target, connection.identity) as (plan, rows):
+            self._given.load(rows)
+        self.plan = plan
+
+    def rows(self, limit: int | None = None) -> Rows:
+        """The planned rows, table by table in key order; with ``limit`` that many of each table."""
+        for index in range(len(self.plan.tables)):
+            for row in self._given.rows(index, limit):
+                yield index, row
+
+    def rows_of(self, index: int, action: str) -> Iterator[PlannedRow]:
+        """The planned rows of one table that an action writes, in key order."""
+        return self._given.rows(index, action=action)
+
+    def apply(self, guards: Guards, told: Callable[[str], None] = log.info) -> Applied:
+        """Run exactly this plan: a transaction a model, each with its journal. Raises Refused before the first write.
+
+        A row that is no longer what the plan saw, or that its definition no longer asks for, is left alone and counted.
+        """
+        check_guards(self.plan, guards)
+        definitions = {definition.unique_id: definition for definition in self.project.definitions}
+        unknown = [table.name for table in self.plan.tables if table.unique_id not in definitions]
+        if unknown:
+            raise Refused(f"the plan repairs {unknown[0]}, which is not selected here: select it, or plan again")
+        names: list[str] = []
+        done = Applied(new_run_id())
+        with self.engine.repair_lock():
+            self._look_for_rights()
+            journal.ensure_tables(self.engine)
+            for index in self.order():
+                table = self.plan.tables[index]
+                try:
+                    written = self._apply_table(definitions[table.unique_id], index, done.run_id)
+                except ReconcileError as error:
+                    before = f"; {', '.join(names)} had been repaired by then, as run {done.run_id}" if names else ""
+                    raise type(error)(f"{table.name}: {error}{before}") from error
+                names.append(table.name)
+                counts = f"{written.inserted} inserted, {written.updated} updated, {written.deleted} deleted"
+                told(f"{table.name}: {counts}, {written.stale} stale")
+                done = done.with_table(written)
+        return done
+
+    def forget(self, days: int) -> int:
+        """Drop what the journal holds of repairs older than ``days`` days; how many tables' entries went."""
+        return journal.prune(self.engine, days)
+
+    def _plan_table(self, definition: Definition, report: TableReport, index: int) -> PlannedTable:
+        if report.schema_changes:
+            change = report.schema_changes[0]
+            raise Refused(
+                f"{definition.name}: the column {change.column} is {change.problem} in the table, which no row can "
+                f"mend: run `dbt build --full-refresh -s {definition.name}`"
+            )
+        self._once[definition.unique_id] = report.drift.duplicate == 0
+        staged = self._staged = self._stage(definition)
+        self._given.take(index, staged)
+        counts = self._given.counts(index)
+        return PlannedTable(
+            definition.name,
+            definition.unique_id,
+            definition.relation_name,
+            staged.images.key,
+            report.scope.rows_expected or 0,
+            report.scope.rows_actual or 0,
+            *(counts.get(action, 0) for action in ("insert", "update", "delete")),
+        )
+
+    def _stage(self, definition: Definition) -> PlanTable:
+        prepared = _prepared(self.engine, definition)
+        comparison = prepared.comparison
+        key = tuple(part.name for part in comparison.key)
+        compared = tuple(column.name for column in comparison.columns if not column.ignored)
+        named = key + tuple(column.name for column in comparison.columns)
+        table = PlanTable(self.engine, Images(prepared.actual_columns, named, compared, key))
+        with self.engine.snapshot():
+            if comparison.as_of is not None and self.engine.one(later_build_sql(comparison))[0] > 0:
+                comparison = replace(comparison, as_of=None)  # a later build has been: nothing is pending
+            table.fill(comparison, self._once.get(definition.unique_id, False))
+        return table
+
+    def _apply_table(self, definition: Definition, index: int, run_id: str) -> Written:
+        planned = self.plan.tables[index]
+        staged, passed_over = self._staged, 0
+        if staged is None:
+            # what the definition asks for now, not when the plan was made: an update that came since is not undone
+            staged = self._stage(definition)
+            passed_over = self._given.size(index) - staged.keep_given(index)
+        entry = journal.Entry(run_id, planned.unique_id, planned.relation, planned.key, self.plan.plan_id)
+        self._staged = None
+        written = _write(self.engine, entry, staged)
+        return replace(written, stale=written.stale + passed_over)
+
+    def _look_for_rights(self) -> None:
+        asked = {
+            table.relation: [
+                action
+                for action, count in (("insert", table.inserts), ("update", table.updates), ("delete", table.deletes))
+                if count
+            ]
+            for table in self.plan.tables
+        }
+        if self.engine.table_columns(f"{journal.SCHEMA}.repair_row") is not None:
+            asked |= {f"{journal.SCHEMA}.{name}": ["insert"] for name in ("repair", "repair_row")}
+        elif not self.engine.may_journal():
+            raise Refused(
+                f"the role {self.engine.role()} may not create the repair journal: "
+                f"grant create on database ... to {self.engine.role()}"
+            )
+        for relation, actions in asked.items():
+            lacking = ", ".join(self.engine.lacking(relation, actions))
+            if lacking:
+                role = self.engine.role()
+                raise Refused(
+                    f"the role {role} may not {lacking} in {relation}: grant {lacking} on {relation} to {role}"
+                )
+
+    def order(self) -> list[int]:
+        """The plan's tables in an order that foreign keys allow: what is referred to is written first, unless it only
+        loses rows."""
+        tables = self.plan.tables
+        place = {self.engine.same_table(table.relation): i for i, table in enumerate(tables)}
+        before: dict[int, set[int]] = {i: set() for i in range(len(tables))}
+        for child, table in enumerate(tables):
+            for parent in {place[name] for name in self.engine.parents(table.relation) if name in place} - {child}:
+                only_loses = tables[parent].deletes and not tables[parent].inserts
+                first, then = (child, parent) if only_loses else (parent, child)
+                before[then].add(first)
+        try:
+            return list(TopologicalSorter(before).static_order())
+        except CycleError as cycle:
+            names = ", ".join(sorted({tables[i].name for i in cycle.args[1]}))
+            raise Refused(f"the foreign keys of {names} go in a circle: repair them one at a time, with -s") from None
+
+
+@contextmanager
+def repair_session(project: Project) -> Iterator[RepairSession]:
+    """A session for one repair, closed at the end: what it had planned is gone then."""
+    session = RepairSession(project)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _prepared(engine: Engine, definition: Definition) -> Prepared:
+    prepared = prepare_definition(engine, definition, carry=True)
+    if prepared is None:
+        raise NotComparable(f"{definition.relation_name} does not exist any more")
+    for part in prepared.comparison.key:
+        if part.expression.startswith("("):
+            raise Refused(
+                f"{definition.name}: its unique_key is an expression ({part.name}), which cannot be repaired by"
+            )
+    return prepared
+
+
+def _write(engine: Engine, entry: journal.Entry, staged: PlanTable) -> Written:
+    """Write a plan table's rows and their journal, in one transaction."""
     with engine.transaction():
-        prepared = _prepared(engine, definition)
-        # what the definition asks for now, not when the plan was made: an update that came since is not undone
-        asked = list(planned_rows(engine, prepared))
-        still_asked = _common(table.rows, asked)
-        compared = [column.name for column in prepared.comparison.columns if not column.ignored]
-        writer = RowWriter(engine, table.relation, prepared.actual_columns, table.key, compared)
-        written = writer.write(still_asked)
-        stale = len(table.rows) - len(still_asked) + len(written.stale)
-        kept = tuple(row for i, row in enumerate(still_asked) if i not in set(written.stale))
-        if kept:
-            journal.write(engine, journal.Entry(run_id, table.unique_id, table.relation, table.key, plan_id, kept))
-        left = list(planned_rows(engine, prepared))
-        if _common(kept, left):
-            raise Refused(f"{table.name}: rows still differ after they were written (a trigger?): rolled back")
-    return Applied(run_id, written.inserted, written.updated, written.deleted, stale)
-
-
-def _common(rows: Sequence[PlannedRow], others: Iterable[PlannedRow]) -> list[PlannedRow]:
-    """Those of ``rows`` that are among ``others``, value for value."""
-    known = {_identity(row) for row in others}
-    return [row for row in rows if _identity(row) in known]
-
-
-def _identity(row: PlannedRow) -> tuple[Any, ...]:
-    images = (tuple(sorted(image.items())) if image is not None else None for image in (row.before, row.after))
-    return (row.action, row.copies, *images)
+        written = RowWriter(engine, entry.relation, staged).write()
+        if written.inserted or written.updated or written.deleted:
+            journal.write(engine, entry, written, staged)
+        staged.drop()
+    return written
 
 
 def undo(project: Project, run_id: str, apply: bool) -> Applied:
@@ -229,14 +297,13 @@ def undo(project: Project, run_id: str, apply: bool) -> Applied:
     engine = open_engine(project.connection)
     try:
         entries = journal.read(engine, run_id)
-        undo_id = new_run_id()
-        total = Applied(undo_id, 0, 0, 0, 0)
+        done = Applied(new_run_id())
         with engine.repair_lock(), engine.transaction():
             for entry in entries:
-                total = _undo_entry(engine, entry, total, run_id)
+                done = done.with_table(_undo_entry(engine, entry, done.run_id))
             if not apply:
-                raise _PlanOnly(total)
-        return total
+                raise _PlanOnly(done)
+        return done
     except _PlanOnly as planned:
         return planned.total
     finally:
@@ -251,27 +318,20 @@ class _PlanOnly(Exception):
         self.total = total
 
 
-def _undo_entry(engine: Engine, entry: journal.Entry, total: Applied, undone_run: str) -> Applied:
+def _undo_entry(engine: Engine, entry: journal.Entry, undo_id: str) -> Written:
     columns = engine.table_columns(entry.relation)
     if columns is None:
         raise Refused(f"{entry.relation} does not exist any more: nothing of {entry.run_id} can be restored")
-    rows = [journal.reversed_row(row) for row in reversed(entry.rows)]
-    named = {name for row in rows for image in (row.before, row.after) if image for name in image}
-    compared = [column.name for column in columns if column.name in named]
-    written = RowWriter(engine, entry.relation, columns, entry.key, compared).write(rows)
-    kept = tuple(row for i, row in enumerate(rows) if i not in set(written.stale))
-    if kept:
-        undone = journal.Entry(
-            total.run_id, entry.unique_id, entry.relation, entry.key, entry.plan_id, kept, undone_run
-        )
-        journal.write(engine, undone)
-    return replace(
-        total,
-        inserted=total.inserted + written.inserted,
-        updated=total.updated + written.updated,
-        deleted=total.deleted + written.deleted,
-        stale=total.stale + len(written.stale),
-    )
+    known = {column.name for column in columns}
+    named, compared = (tuple(name for name in names if name in known) for names in journal.columns_of(engine, entry))
+    staged = PlanTable(engine, Images(tuple(columns), named, compared, entry.key))
+    staged.fill_from(journal.REVERSED, [entry.run_id, entry.unique_id])
+    written = RowWriter(engine, entry.relation, staged).write()
+    if written.inserted or written.updated or written.deleted:
+        undone = replace(entry, run_id=undo_id, undoes=entry.run_id)
+        journal.write(engine, undone, written, staged)
+    staged.drop()
+    return written
 
 
 def repair_report(project: Project, tables: tuple[TableReport, ...], started_at: str, outcome: RepairOutcome) -> Report:

@@ -8,17 +8,24 @@ from pathlib import Path
 
 from reconcile.check import check_tables, open_project
 from reconcile.errors import Refused
-from reconcile.plan import Plan, read_plan, write_plan
-from reconcile.project import Options, Project
-from reconcile.repair import Guards, apply_plan, check_guards, make_plan, repair_report
-from reconcile.report import RepairOutcome, Report
+from reconcile.plan import Plan, PlannedRow, write_plan
+from reconcile.project import Options
+from reconcile.repair import Applied, Guards, RepairSession, check_guards, repair_report, repair_session
+from reconcile.report import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
 from reconcile.runs import now
+from reconcile.script import write_script
 from reconcile.watching import Watcher
+
+_SHOWN = 20  # rows of a table in the report; the plan file holds them all
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for. ``confirm`` is given what would be written and says whether to go on."""
+    """What the user asked for. ``confirm`` is given what would be written and says whether to go on.
+
+    ``sql_file`` is where to write the statements for review; ``journal_days`` how long the journal is to keep what
+    earlier repairs did (None: for good).
+    """
 
     plan_file: Path | None
     apply: bool
@@ -26,6 +33,8 @@ class Asked:
     max_rows: int
     max_percent: float
     confirm: Callable[[str], bool]
+    sql_file: Path | None = None
+    journal_days: int | None = None
 
 
 def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
@@ -33,47 +42,74 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     started_at = now()
     project = open_project(options)
     guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
-    if asked.apply and asked.plan_file is not None:
-        plan = read_plan(asked.plan_file, project.connection.target, project.connection.identity)
-        return _applied(project, plan, guards, asked, started_at, watcher)
-    plan, tables = make_plan(project, guards)
-    if asked.apply and plan.tables:
-        return _applied(project, plan, guards, asked, started_at, watcher)
-    if not plan.tables:
-        return repair_report(project, tables, started_at, _planned(plan, None))
-    path = asked.plan_file or project.root / "target" / "reconcile" / "plans" / f"{plan.plan_id}.json"
-    write_plan(plan, path)
-    return repair_report(project, tables, started_at, _planned(plan, str(path)))
-
-
-def _applied(project: Project, plan: Plan, guards: Guards, asked: Asked, started_at: str, watcher: Watcher) -> Report:
-    check_guards(plan, guards)
-    if not asked.confirm(_said(plan)):
-        raise Refused("not confirmed: nothing was written")
-    done = apply_plan(project, plan, guards)
-    # the proof: compared again after the commit, not believed
-    tables = check_tables(project, watcher)
-    planned = _planned(plan, str(asked.plan_file) if asked.plan_file else None)
-    outcome = replace(
-        planned,
-        applied=True,
-        run_id=done.run_id,
-        inserted=done.inserted,
-        updated=done.updated,
-        deleted=done.deleted,
-        stale=done.stale,
-    )
+    tables: tuple[TableReport, ...] = ()
+    with repair_session(project) as session:
+        path = asked.plan_file
+        if asked.apply and path is not None:
+            session.read(path)
+        else:
+            tables = session.make(brief=asked.apply)
+        if asked.sql_file is not None:
+            write_script(session, asked.sql_file)
+        outcome = _planned(session)
+        if asked.apply and session.plan.tables:
+            done = _applied(session, guards, asked)
+            outcome = replace(
+                outcome,
+                plan_file=str(path) if path else None,
+                applied=True,
+                run_id=done.run_id,
+                inserted=done.inserted,
+                updated=done.updated,
+                deleted=done.deleted,
+                stale=done.stale,
+            )
+        elif session.plan.tables:
+            path = path or project.root / "target" / "reconcile" / "plans" / f"{session.plan.plan_id}.json"
+            write_plan(session.plan, session.rows(), path)
+            outcome = replace(outcome, plan_file=str(path))
+    if asked.apply:
+        tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
     return repair_report(project, tables, started_at, outcome)
 
 
-def _planned(plan: Plan, plan_file: str | None) -> RepairOutcome:
-    inserted, updated, deleted = (
-        sum(table.count(action) for table in plan.tables) for action in ("insert", "update", "delete")
+def _applied(session: RepairSession, guards: Guards, asked: Asked) -> Applied:
+    check_guards(session.plan, guards)
+    if not asked.confirm(_said(session.plan)):
+        raise Refused("not confirmed: nothing was written")
+    done = session.apply(guards)
+    if asked.journal_days is not None:
+        session.forget(asked.journal_days)
+    return done
+
+
+def _planned(session: RepairSession) -> RepairOutcome:
+    plan = session.plan
+    changes: list[list[PlannedChange]] = [[] for _ in plan.tables]
+    for index, row in session.rows(_SHOWN):
+        changes[index].append(_change(row, plan.tables[index].key))
+    parts = tuple(
+        PlannedPart(table.name, table.inserts, table.updates, table.deletes, tuple(shown))
+        for table, shown in zip(plan.tables, changes, strict=True)
     )
-    return RepairOutcome(plan.plan_id, plan_file, False, None, inserted, updated, deleted)
+    inserted, updated, deleted = (
+        sum(getattr(part, action) for part in parts) for action in ("insert", "update", "delete")
+    )
+    return RepairOutcome(plan.plan_id, None, False, None, inserted, updated, deleted, tables=parts)
+
+
+def _change(row: PlannedRow, key: tuple[str, ...]) -> PlannedChange:
+    before, after = row.before or {}, row.after or {}
+    cells = {name: Cell(after.get(name), before.get(name)) for name in (before or after) if name not in key}
+    if row.action == "update":
+        cells = {name: cell for name, cell in cells.items() if cell.expected != cell.actual}
+    named = {name: (before or after)[name] for name in key}
+    return PlannedChange(row.action, row.reason, named, cells, row.copies)
 
 
 def _said(plan: Plan) -> str:
-    told = _planned(plan, None)
+    inserts, updates, deletes = (
+        sum(getattr(table, action) for table in plan.tables) for action in ("inserts", "updates", "deletes")
+    )
     names = ", ".join(table.name for table in plan.tables)
-    return f"{told.inserted} rows to insert, {told.updated} to update, {told.deleted} to delete in {names}"
+    return f"{inserts} rows to insert, {updates} to update, {deletes} to delete in {names}"

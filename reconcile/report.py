@@ -120,6 +120,36 @@ class TableReport:
 
 
 @dataclass(frozen=True)
+class PlannedChange:
+    """One row of a plan: of an update the columns that it changes, else all of them; ``copies`` as in the plan.
+
+    A cell's ``actual`` is what stands in the table, ``expected`` what is to stand there.
+    """
+
+    action: str
+    reason: str
+    key: dict[str, str | None]
+    columns: dict[str, Cell]
+    copies: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """What a plan holds for one table: exact counts, and the first of its rows."""
+
+    name: str
+    insert: int
+    update: int
+    delete: int
+    changes: tuple[PlannedChange, ...]
+
+    @property
+    def hidden(self) -> int:
+        """Rows that ``changes`` does not show."""
+        return self.insert + self.update + self.delete - sum(change.copies or 1 for change in self.changes)
+
+
+@dataclass(frozen=True)
 class RepairOutcome:
     """What a repair planned or did: rows in all tables. ``run_id`` names the journal's entries, once applied."""
 
@@ -131,19 +161,29 @@ class RepairOutcome:
     updated: int
     deleted: int
     stale: int = 0
+    tables: tuple[PlannedPart, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         body = asdict(self)
         counts = {"insert": body.pop("inserted"), "update": body.pop("updated"), "delete": body.pop("deleted")}
-        return {**body, "rows": counts}
+        tables = [{**part, "changes": list(part["changes"])} for part in body["tables"]]
+        return {**body, "rows": counts, "tables": tables}
+
+
+def _change(body: dict[str, Any]) -> PlannedChange:
+    return PlannedChange(**{**body, "columns": {name: Cell(**cell) for name, cell in body["columns"].items()}})
 
 
 def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
     if body is None:
         return None
     rows = body["rows"]
-    rest = {name: value for name, value in body.items() if name != "rows"}
-    return RepairOutcome(**rest, inserted=rows["insert"], updated=rows["update"], deleted=rows["delete"])
+    rest = {name: value for name, value in body.items() if name not in ("rows", "tables")}
+    tables = tuple(
+        PlannedPart(**{**part, "changes": tuple(_change(change) for change in part["changes"])})
+        for part in body.get("tables", ())
+    )
+    return RepairOutcome(**rest, tables=tables, inserted=rows["insert"], updated=rows["update"], deleted=rows["delete"])
 
 
 @dataclass(frozen=True)

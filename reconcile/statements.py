@@ -331,6 +331,33 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
     )
 
 
+def planned_sql(comparison: Comparison, unique: bool) -> str:
+    """The rows that make the table what is expected: position in key order, action, reason, no copies, then the key and
+    the columns of the row before, and after.
+
+    Values keep their types. A changed row keeps what is ignored or differs within its tolerance; pending rows are left
+    out, and so are keys with a NULL part and, with ``unique`` False, keys that stand more than once: ``surplus_sql``.
+    """
+    keys = ", ".join(f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key)))
+    before = [f"a.k{i}" for i in range(len(comparison.key))]
+    before += [value(comparison, i, "a") for i in range(len(comparison.columns))]
+    expected = [("false", f"e.k{i}") for i in range(len(comparison.key))]
+    expected += [(_differs(comparison, i), value(comparison, i, "e")) for i in range(len(comparison.columns))]
+    after = [
+        f"case when e.present is null then null when a.present is null or {differs} then {new} else {old} end"
+        for (differs, new), old in zip(expected, before, strict=True)
+    ]
+    action, reason = (
+        f"case when a.present is null then '{missing}' when e.present is null then '{extra}' else '{changed}' end"
+        for missing, extra, changed in (("insert", "delete", "update"), ("missing", "extra", "changed"))
+    )
+    selected = ",\n  ".join([f"row_number() over (order by {keys})", action, reason, "0", *before, *after])
+    return (
+        f"with {sides(comparison, copies(comparison, unique))}\nselect {selected}\n{joined(comparison)}\n"
+        f"where {different_by_key(comparison, unique)} and not {_pending(comparison)}"
+    )
+
+
 def names(prefix: str, items: Sequence[object]) -> list[str]:
     return [f"{prefix}{i}" for i in range(len(items))]
 

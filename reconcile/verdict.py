@@ -28,10 +28,14 @@ log = logging.getLogger("reconcile")
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look at in a model: ``keys`` None for every row. ``mode`` is the scope's name in the report."""
+    """What to look at in a model: ``keys`` None for every row. ``mode`` is the scope's name in the report.
+
+    ``brief`` asks only whether it drifted, not how and why.
+    """
 
     mode: str = "sweep"
     keys: Keys | None = None
+    brief: bool = False
 
 
 @dataclass
@@ -129,13 +133,15 @@ def _judged(
             raise _Unjudged(Verdict.UNVERIFIED, why)
         if keys is not None:
             prepared = narrowed(prepared, _condition(prepared, keys))
-        found = judge(engine, prepared, step=step)
+        found = judge(engine, prepared, step=step, brief=asked.brief)
         moment = Moment(at, engine.xid())
         causes: dict[str, int] = {}
-        if found.drift.of_rows() and prepared.comparison.key:
+        hints: tuple[str, ...] = ()
+        if found.drift.of_rows() and not asked.brief and prepared.comparison.key:
             found, causes = _explained(engine, definition, prepared, proof, found)
         late = causes.get(Cause.LATE, 0)
-        hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
+        if not asked.brief:
+            hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
     level = not found.drift.any() and keys is None and not found.drift.pending and found.rows_actual > 0
     if proofs is not None and level and definition.over is not None:
         proofs.add(definition.unique_id, Proof(moment, definition.sql))

@@ -1,163 +1,225 @@
 """Write planned rows into one table: only those that still are what the plan saw, all in the caller's transaction.
 
-The rows go into a temporary table first, as text, and from there set by set: an update, an insert and a delete, each
-joined on the key and on the whole before-image. Locks are row locks and ROW EXCLUSIVE, nothing stronger.
+The plan stands in a temporary table (``PlanTable``) and is applied set by set: rows are locked in key order and looked
+at again, then one delete, one update and one insert. Locks are row locks and ROW EXCLUSIVE, nothing stronger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconcile.definition import quote
-from reconcile.engines.base import Column, Engine
-from reconcile.errors import EvaluationFailed
-from reconcile.plan import PlannedRow
+from reconcile.engines.base import Engine
+from reconcile.errors import EvaluationFailed, Refused
+from reconcile.planned import PLAN, PlanTable
 
-_PLAN = "reconcile_plan"
+_LOCKED = "reconcile_locked"
+_ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and the positions of the rows that were not: they are no longer what the plan saw."""
+    """How many rows were written, and how many of the plan were not: they are no longer what the plan saw."""
 
     inserted: int
     updated: int
     deleted: int
-    stale: tuple[int, ...]
+    stale: int
 
 
 class RowWriter:
-    """Writes planned rows into one table. ``columns`` are the table's own, ``compared`` the names the plan compares.
+    """Writes the rows of a plan table into ``relation``. To be used once, inside ``engine.transaction()``."""
 
-    To be used inside ``engine.transaction()``, once.
-    """
-
-    def __init__(
-        self, engine: Engine, relation: str, columns: Sequence[Column], key: Sequence[str], compared: Sequence[str]
-    ) -> None:
+    def __init__(self, engine: Engine, relation: str, plan: PlanTable) -> None:
         self._engine = engine
         self._relation = relation
-        self._columns = list(columns)
-        self._by_name = {column.name: column for column in columns}
-        self._key = list(key)
-        self._compared = [name for name in compared if name in self._by_name]
+        self._plan = plan
+        self._images = plan.images
 
-    def write(self, rows: Sequence[PlannedRow]) -> Written:
-        """Lock, look again, write. Raises EvaluationFailed where the database refuses; then nothing is to be kept."""
-        self._load(rows)
-        self._engine.lock_rows(
-            f"select 1 from {self._relation} as t join {_PLAN} as p on {self._same_key('b')} "
-            f"where p.copies = 0 and p.action <> 'insert' order by p.position"
-        )
-        fresh = {row[0] for row in self._engine.stream(self._applicable())}
-        stale = tuple(i for i in range(len(rows)) if i not in fresh)
-        if stale:
-            self._engine.execute_many(f"delete from {_PLAN} where position = $1", [(i,) for i in stale])
-        # deletes first: a unique value that one row gives up may be another's new one
+    def write(self) -> Written:
+        """Lock, look again, write, look at what stands now. The plan table then holds just what was written.
+
+        Raises EvaluationFailed where the database refuses and Refused where a trigger or a rule made other rows of it;
+        then nothing is to be kept.
+        """
+        stale = self._leave_stale()
+        changed = self._changed()
+        self._find_swaps(changed)
+        self._keep_rest()
+        wanted = self._plan.counts()
+        # deletes first, then updates: a unique value that one row gives up may be another's new one
         deleted = self._engine.execute(self._delete()) + self._engine.execute(self._delete_copies())
-        updated = self._engine.execute(self._update(rows)) if self._changed(rows) else 0
-        inserted = self._engine.execute(self._insert())
-        written = [row for i, row in enumerate(rows) if i in fresh]
-        wanted = {a: sum(row.copies or 1 for row in written if row.action == a) for a in ("insert", "update", "delete")}
-        found = {"insert": inserted, "update": updated, "delete": deleted}
-        if found != wanted:
-            raise EvaluationFailed(f"{self._relation}: planned {wanted}, but the database wrote {found}: rolled back")
-        self._engine.execute(f"drop table {_PLAN}")
-        return Written(inserted, updated, deleted, stale)
+        updated = self._engine.execute(self._update(changed)) if changed else 0
+        swapped = self._engine.execute(self._insert("swap", [*self._images.named, *self._images.rest]))
+        inserted = self._engine.execute(self._insert("insert", self._images.named) + self._engine.skip_conflicts)
+        overtaken = self._look_again(wanted.get("insert", 0) - inserted)
+        found = {"insert": inserted, "update": updated, "delete": deleted - swapped, "swap": swapped}
+        planned = {action: wanted.get(action, 0) for action in found}
+        planned["insert"] -= overtaken
+        if found != planned:
+            raise EvaluationFailed(f"{self._relation}: planned {planned}, but the database wrote {found}: rolled back")
+        return Written(inserted, updated + swapped, found["delete"], stale + overtaken)
 
-    def _load(self, rows: Sequence[PlannedRow]) -> None:
-        names = [c.name for c in self._columns]
-        texts = [f"b{i}" for i in range(len(names))] + [f"a{i}" for i in range(len(names))]
+    def _leave_stale(self) -> int:
+        """Lock what is to be changed, in key order, and drop from the plan what is no longer as it was planned.
+
+        A locking SELECT looks at its condition again on the version of the row that it has got to lock.
+        """
+        self._engine.execute(f"create temporary table {_LOCKED} (position bigint)")
+        self._engine.execute(f"analyze {PLAN} (position)")
+        self._lock(f"{self._same_key('b')} and {self._same_row('b')}", "p.copies = 0 and p.action <> 'insert'")
+        if self._count("copies > 0 and action = 'delete'"):
+            self._lock(self._same_copy(), "p.copies > 0 and p.action = 'delete'")
+        stale = self._engine.execute(
+            f"delete from {PLAN} as p where p.action <> 'insert' and not exists (\n"
+            f"  select 1 from (select position, count(*) as found from {_LOCKED} group by position) as l\n"
+            f"  where l.position = p.position and l.found >= p.copies\n)"
+        )
+        stale += self._engine.execute(
+            f"delete from {PLAN} as p where p.action = 'insert' and p.copies = 0 and {self._there(self._same_key('a'))}"
+        )
+        self._engine.execute(f"drop table {_LOCKED}")
+        return stale
+
+    def _lock(self, same: str, which: str) -> None:
         self._engine.execute(
-            f"create temporary table {_PLAN} (position bigint, action varchar, copies bigint, "
-            + ", ".join(f"{name} varchar" for name in texts)
-            + ")"
-        )
-        self._engine.load(
-            _PLAN,
-            ["position", "action", "copies", *texts],
-            [
-                [
-                    i,
-                    row.action,
-                    row.copies,
-                    *[(row.before or {}).get(n) for n in names],
-                    *[(row.after or {}).get(n) for n in names],
-                ]
-                for i, row in enumerate(rows)
-            ],
+            f"insert into {_LOCKED}\nselect p.position from {self._relation} as t join {PLAN} as p on {same}\n"
+            f"where {which}\norder by p.position{self._engine.row_lock}"
         )
 
-    def _value(self, side: str, name: str) -> str:
-        index = next(i for i, column in enumerate(self._columns) if column.name == name)
-        return f"cast(p.{side}{index} as {self._by_name[name].type})"
+    def _changed(self) -> list[str]:
+        """The columns that some row changes; generated ones are the database's own to write."""
+        names = [name for name in self._images.compared if not self._images.column(name).generated]
+        if not names or not self._count("action = 'update'"):
+            return []
+        texts = [[self._engine.as_text(f"{side}{self._images.place(name)}") for side in "ba"] for name in names]
+        differ = ", ".join(f"bool_or({before} is distinct from {after})" for before, after in texts)
+        found = self._engine.one(f"select {differ} from {PLAN} where action = 'update'")
+        return [name for name, differs in zip(names, found, strict=True) if differs]
+
+    def _find_swaps(self, changed: list[str]) -> None:
+        """Mark updates that take a unique value which another update gives up: they are deleted and inserted again.
+
+        One UPDATE would trip over the row that still has the value.
+        """
+        for names in self._engine.unique_sets(self._relation):
+            if not set(names) & set(changed):
+                continue
+            places = [self._images.place(name) for name in names if name in self._images.named]
+            taken = " and ".join(f"q.b{i} = p.a{i}" for i in places)
+            own = " and ".join(f"p.b{i} = p.a{i}" for i in places)
+            found = self._engine.execute(
+                f"update {PLAN} as p set action = 'swap' where p.action = 'update' and ({own}) is not true\n"
+                f"and exists (select 1 from {PLAN} as q where q.action in ('update', 'swap')"
+                f" and q.position <> p.position and {taken})"
+            )
+            bound = self._engine.bound_to(self._relation) if found else []
+            if bound:
+                raise Refused(
+                    f"{self._relation}: {found} rows take over a unique value ({', '.join(names)}) from one another, "
+                    f"which needs them deleted and inserted again, and {bound[0]} hangs on them: rolled back"
+                )
+
+    def _keep_rest(self) -> None:
+        """Note, of rows that go, what no image holds."""
+        if self._images.rest:
+            places = [self._images.place(name) for name in self._images.rest]
+            cells = ", ".join(
+                f"{side}{i} = t.{quote(name)}"
+                for i, name in zip(places, self._images.rest, strict=True)
+                for side in "ba"
+            )
+            self._engine.execute(
+                f"update {PLAN} as p set {cells} from {self._relation} as t\n"
+                f"where p.action in ('delete', 'swap') and p.copies = 0 and {self._same_key('b')}"
+            )
+
+    def _look_again(self, missed: int) -> int:
+        """How many planned inserts another session has made meanwhile. Raises Refused where a row is not as written."""
+        keyed = f"from {PLAN} as p where p.copies = 0"
+        as_written = self._there(f"{self._same_key('a')} and {self._same_row('a')}")
+        wrong = f"{keyed} and p.action <> 'delete' and not {as_written}"
+        overtaken = 0
+        if missed > 0 and self._images.key:
+            overtaken = self._engine.execute(
+                f"delete {wrong} and p.action = 'insert' and {self._there(self._same_key('a'))}"
+            )
+        if overtaken < missed:
+            raise Refused(
+                f"{self._relation}: {missed - overtaken} rows cannot be inserted, another row has a unique value of "
+                "theirs (or a trigger dropped them): rolled back"
+            )
+        still = self._there(f"{self._same_key('b')} and {self._same_row('b')}")
+        undeleted = f"{keyed} and p.action = 'delete' and {still}"
+        left = self._engine.one(f"select (select count(*) {wrong}) + (select count(*) {undeleted})")[0]
+        if left:
+            raise Refused(
+                f"{self._relation}: {left} rows still differ after they were written (a trigger?): rolled back"
+            )
+        return overtaken
+
+    def _count(self, which: str) -> int:
+        return int(self._engine.one(f"select count(*) from {PLAN} where {which}")[0])
+
+    def _there(self, condition: str) -> str:
+        return f"exists (select 1 from {self._relation} as t where {condition})"
 
     def _same_key(self, side: str) -> str:
-        return " and ".join(f"t.{quote(name)} = {self._value(side, name)}" for name in self._key) or "false"
+        return " and ".join(f"t.{quote(n)} = p.{side}{self._images.place(n)}" for n in self._images.key) or "false"
 
-    def _same_row(self) -> str:
-        """The row is what it was before: every compared column, by the equality that the comparison used."""
+    def _same_row(self, side: str) -> str:
+        """The row is what the plan says: every compared column, by the equality that the comparison used."""
         return " and ".join(
-            f"{self._engine.comparable('t.' + quote(name), self._by_name[name])} is not distinct from "
-            f"{self._engine.comparable(self._value('b', name), self._by_name[name])}"
-            for name in dict.fromkeys([*self._key, *self._compared])
+            " is not distinct from ".join(self._values(name, side))
+            for name in dict.fromkeys([*self._images.key, *self._images.compared])
         )
 
-    def _applicable(self) -> str:
-        """The positions of the rows that still are what the plan saw."""
-        one = f"select 1 from {self._relation} as t where {self._same_key('b')} and {self._same_row()}"
-        none = f"select 1 from {self._relation} as t where {self._same_key('a')}"
-        copies = f"select count(*) from {self._relation} as t where {self._same_row()}"
-        return (
-            f"select p.position from {_PLAN} as p where\n"
-            f"  (p.copies = 0 and p.action <> 'insert' and exists ({one}))\n"
-            f"  or (p.copies = 0 and p.action = 'insert' and not exists ({none}))\n"
-            f"  or (p.copies > 0 and p.action = 'delete' and ({copies}) >= p.copies)\n"
-            f"  or (p.copies > 0 and p.action = 'insert')"
-        )
+    def _same_copy(self) -> str:
+        """The same, of rows that no key names: with an equality that the database can join by."""
+        names = [n for n in self._images.compared if self._images.column(n).base not in _ROUNDED]
+        columns = [self._images.column(name) for name in dict.fromkeys([*self._images.key, *names])]
+        here = ", ".join(self._engine.packed(f"t.{quote(column.name)}", column) for column in columns)
+        planned = (self._engine.packed(f"p.b{self._images.place(column.name)}", column) for column in columns)
+        same = self._same_row("b")
+        return f"array[{here}] = array[{', '.join(planned)}] and {same}" if columns else same
 
-    def _changed(self, rows: Sequence[PlannedRow]) -> list[str]:
-        """The columns that some row changes; generated ones are the database's own to write."""
-        updates = [row for row in rows if row.action == "update" and row.before and row.after]
-        return [
-            name
-            for name in self._compared
-            if not self._by_name[name].generated
-            and any((row.before or {}).get(name) != (row.after or {}).get(name) for row in updates)
-        ]
+    def _values(self, name: str, side: str) -> tuple[str, str]:
+        column = self._images.column(name)
+        planned = f"p.{side}{self._images.place(name)}"
+        return self._engine.comparable(f"t.{quote(name)}", column), self._engine.comparable(planned, column)
 
-    def _update(self, rows: Sequence[PlannedRow]) -> str:
-        assignments = ", ".join(f"{quote(name)} = {self._value('a', name)}" for name in self._changed(rows))
+    def _update(self, changed: Iterable[str]) -> str:
+        assignments = ", ".join(f"{quote(name)} = p.a{self._images.place(name)}" for name in changed)
         return (
-            f"update {self._relation} as t set {assignments} from {_PLAN} as p\n"
-            f"where p.action = 'update' and {self._same_key('b')} and {self._same_row()}"
+            f"update {self._relation} as t set {assignments} from {PLAN} as p\n"
+            f"where p.action = 'update' and p.copies = 0 and {self._same_key('b')}"
         )
 
     def _delete(self) -> str:
         return (
-            f"delete from {self._relation} as t using {_PLAN} as p\n"
-            f"where p.action = 'delete' and p.copies = 0 and {self._same_key('b')} and {self._same_row()}"
+            f"delete from {self._relation} as t using {PLAN} as p\n"
+            f"where p.action in ('delete', 'swap') and p.copies = 0 and {self._same_key('b')}"
         )
 
     def _delete_copies(self) -> str:
-        row_id = self._engine.row_id
+        ids = ", ".join(f"t.{name}" for name in self._engine.row_id)
+        plain = ", ".join(self._engine.row_id)
         return (
-            f"delete from {self._relation} where {row_id} in (\n"
-            f"  select id from (\n    select t.{row_id} as id, p.copies,\n"
-            f"      row_number() over (partition by p.position order by t.{row_id}) as nth\n"
+            f"delete from {self._relation} as t where ({ids}) in (\n"
+            f"  select {plain} from (\n    select {ids}, p.copies,\n"
+            f"      row_number() over (partition by p.position order by {ids}) as nth\n"
             f"    from {self._relation} as t\n"
-            f"    join {_PLAN} as p on p.action = 'delete' and p.copies > 0 and {self._same_row()}\n"
+            f"    join {PLAN} as p on p.action = 'delete' and p.copies > 0 and {self._same_copy()}\n"
             f"  ) as numbered where nth <= copies\n)"
         )
 
-    def _insert(self) -> str:
-        names = [column.name for column in self._columns if not column.generated]
-        listed = ", ".join(map(quote, names))
-        values = ", ".join(self._value("a", name) for name in names)
-        overriding = " overriding system value" if any(c.identity_always for c in self._columns) else ""
+    def _insert(self, action: str, names: Iterable[str]) -> str:
+        written = [column for column in self._images.columns if column.name in set(names) and not column.generated]
+        listed = ", ".join(quote(column.name) for column in written)
+        values = ", ".join(f"p.a{self._images.place(column.name)}" for column in written)
+        overriding = " overriding system value" if any(c.identity_always for c in written) else ""
         return (
-            f"insert into {self._relation} ({listed}){overriding}\nselect {values}\nfrom {_PLAN} as p\n"
-            f"cross join lateral generate_series(1, greatest(p.copies, 1)) as copy\n"
-            f"where p.action = 'insert'"
+            f"insert into {self._relation} ({listed}){overriding}\nselect {values}\nfrom {PLAN} as p\n"
+            f"cross join lateral generate_series(1, greatest(p.copies, 1)) as copy\nwhere p.action = '{action}'"
         )

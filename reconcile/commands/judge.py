@@ -132,10 +132,21 @@ def _number(text: str) -> float:
 @click.option("--yes", is_flag=True, help="Do not ask before writing.")
 @click.option("--allow-delete", is_flag=True, help="Let rows be deleted.")
 @click.option(
+    "--sql", "sql_file", type=click.Path(path_type=Path), help="Also write the statements here, to be reviewed."
+)
+@click.option(
     "--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write in a table."
 )
 @click.option(
     "--max-percent", type=click.FloatRange(0, 100), default=10.0, show_default=True, help="Most of a table to write."
+)
+@click.option(
+    "--journal-days",
+    type=click.IntRange(1),
+    metavar="N",
+    envvar="RECONCILE_JOURNAL_DAYS",
+    show_envvar=True,
+    help="Forget repairs older than this; without it the journal is kept for good.",
 )
 @output_options
 def repair(**given: Any) -> int:
@@ -145,6 +156,7 @@ def repair(**given: Any) -> int:
     reconcile repair -s outcomes                 plan only: writes nothing to the tables
     reconcile repair --plan p.json               the same, into that file
     reconcile repair --plan p.json --apply       run exactly that plan
+    reconcile repair --sql p.sql                 the statements too, for review
     reconcile repair --apply --yes --allow-delete
     """
 
@@ -157,6 +169,8 @@ def repair(**given: Any) -> int:
             allow_delete=given["allow_delete"],
             max_rows=given["max_rows"],
             max_percent=given["max_percent"],
+            sql_file=given["sql_file"],
+            journal_days=given["journal_days"],
             confirm=(lambda said: True) if given["yes"] else _confirm,
         )
         return repair_run(options_of(given), asked, watcher)

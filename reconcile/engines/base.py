@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,9 @@ class Engine(Protocol):
     """One connection to one database. Identifiers are quoted by us, values travel as parameters ($1, $2, ...)."""
 
     kind: str
-    row_id: str  # the hidden column that names one stored row
+    row_id: tuple[str, ...]  # the hidden columns that name one stored row
+    row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
+    skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         """The columns of a table or view, in order; None where it does not exist."""
@@ -76,6 +78,15 @@ class Engine(Protocol):
 
     def as_text(self, expression: str) -> str:
         """An expression that prints a value without losing a digit."""
+
+    def literal(self, value: str | None) -> str:
+        """A text as SQL has it, whatever it holds; null for None."""
+
+    def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
+        """An expression: JSON text of these names, each with the text that its expression yields."""
+
+    def json_field(self, expression: str, name: str) -> str:
+        """An expression: the text that a JSON text (or NULL) holds under a name."""
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         """A call that differs at every evaluation and that these columns of ``sql`` depend on; None without one."""
@@ -143,14 +154,23 @@ class Engine(Protocol):
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run a statement; the number of rows it wrote, -1 where the engine does not say."""
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement once for each row of parameters."""
+    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a table, fast. Memory stays flat."""
 
-    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows to a table, fast."""
+    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
+        """Columns that an update of many rows must keep unique after each row; none where it is looked at the end."""
 
-    def lock_rows(self, select: str) -> None:
-        """Lock the rows that a SELECT from a table ``t`` yields, in its order, until the transaction ends."""
+    def bound_to(self, relation_name: str) -> list[str]:
+        """What hangs on a table's rows, in words: foreign keys that refer to them, triggers of its own."""
+
+    def parents(self, relation_name: str) -> list[str]:
+        """The tables that a table's foreign keys refer to, as ``same_table`` takes them."""
+
+    def same_table(self, relation_name: str) -> str:
+        """One name for a table, however it was spelled."""
+
+    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
+        """Which of insert, update and delete the role may not do to a table."""
 
     def repair_lock(self) -> AbstractContextManager[None]:
         """Hold the one lock of all repairs of this database. Raises Refused where another keeps it for seconds."""

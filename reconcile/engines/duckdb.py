@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 _BATCH = 2_000
+_LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
 
@@ -21,7 +23,9 @@ class DuckDBEngine:
     """One connection to a database file (or ``:memory:``)."""
 
     kind = "duckdb"
-    row_id = "rowid"
+    row_id: tuple[str, ...] = ("rowid",)
+    row_lock = ""  # one process writes a DuckDB file, and a conflicting transaction fails whole
+    skip_conflicts = ""
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
@@ -62,6 +66,16 @@ class DuckDBEngine:
 
     def as_text(self, expression: str) -> str:
         return f"cast({expression} as varchar)"
+
+    def literal(self, value: str | None) -> str:
+        return "null" if value is None else _literal(value)
+
+    def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
+        return f"cast(json_object({', '.join(f'{_literal(name)}, {text}' for name, text in texts)}) as varchar)"
+
+    def json_field(self, expression: str, name: str) -> str:
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")  # RFC 6901
+        return f"json_extract_string({expression}, {_literal(pointer)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
@@ -145,19 +159,27 @@ class DuckDBEngine:
         row = self._run(sql, parameters).fetchone()
         return row[0] if row and isinstance(row[0], int) else -1
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        try:
-            self._connection.executemany(sql, [list(row) for row in rows])
-        except duckdb.Error as error:
-            raise EvaluationFailed(_said(error)) from error
+    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        place = f"({', '.join('?' * len(columns))})"
+        remaining = iter(rows)
+        while batch := list(islice(remaining, _LOADED_AT_ONCE)):
+            places = ", ".join([place] * len(batch))
+            self._run(f"insert into {table} ({', '.join(columns)}) values {places}", list(chain(*batch)))
 
-    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        places = ", ".join(f"${i + 1}" for i in range(len(columns)))
-        if rows:
-            self.execute_many(f"insert into {table} ({', '.join(columns)}) values ({places})", rows)
+    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
+        return []  # DuckDB checks them when the statement has ended
 
-    def lock_rows(self, select: str) -> None:
-        """Nothing to do: one process writes a DuckDB file, and a conflicting transaction fails whole."""
+    def bound_to(self, relation_name: str) -> list[str]:
+        return []
+
+    def parents(self, relation_name: str) -> list[str]:
+        return []
+
+    def same_table(self, relation_name: str) -> str:
+        return relation_name
+
+    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
+        return []
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:

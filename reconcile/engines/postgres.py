@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reconcile.definition import quote, why_volatile
+from reconcile.engines import postgres_catalog as catalog
 from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
 
@@ -23,51 +24,18 @@ _REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
 _BY_TEXT = frozenset({"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"})
 _COLLATED = frozenset({"text", "varchar"})
 
-_COLUMNS = """
-    select a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
-           not a.attnotnull, a.attgenerated <> '', a.attidentity = 'a',
-           quote_ident(n.nspname) || '.' || quote_ident(l.collname)
-    from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
-    left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
-    left join pg_collation l on l.oid = a.attcollation
-    left join pg_namespace n on n.oid = l.collnamespace
-    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
-    order by a.attnum
-"""
-_UNIQUE = """
-    select array_agg(a.attname::text order by a.attname), bool_and(a.attnotnull)
-    from pg_index i
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-    where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
-      and i.indpred is null and i.indexprs is null and i.indnatts = i.indnkeyatts
-    group by i.indexrelid
-"""
-_LEADING = """
-    select array_agg(a.attname::text)
-    from pg_index i
-    cross join unnest(i.indkey::int[]) with ordinality as k (attnum, place)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    where i.indrelid = $1 and i.indisvalid and i.indpred is null and k.place <= $2
-    group by i.indexrelid
-"""
 # xmin holds the lower 32 bits of a transaction's number; a visible row's is below the snapshot's end
 _XMAX = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _ROW_XID = f"({_XMAX} - (({_XMAX} - xmin::text::bigint) & 4294967295))"
-_HISTOGRAM = """
-    select b.bound from pg_stats s
-    join pg_class c on c.relname = s.tablename and c.relnamespace = quote_ident(s.schemaname)::regnamespace
-    cross join unnest(s.histogram_bounds::text::text[]) with ordinality as b (bound, place)
-    where c.oid = to_regclass($1)::oid and s.attname = $2 and not s.inherited
-    order by b.place
-"""
 
 
 class PostgresEngine:
     """One session. ``lock_timeout`` bounds every wait for a table that a running build holds."""
 
     kind = "postgres"
-    row_id = "ctid"
+    row_id: tuple[str, ...] = ("tableoid", "ctid")  # a ctid alone names a row of every partition
+    row_lock = " for update of t"
+    skip_conflicts = " on conflict do nothing"
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
@@ -106,7 +74,7 @@ class PostgresEngine:
         oid = self._oid(relation_name)
         if oid is None:
             return None
-        return [Column(*row) for row in self._run(_COLUMNS, [oid]).fetchall()]
+        return [Column(*row) for row in self._run(catalog.COLUMNS, [oid]).fetchall()]
 
     def _oid(self, relation_name: str) -> int | None:
         row = self._run("select to_regclass($1)::oid", [_without_database(relation_name)]).fetchone()
@@ -128,7 +96,7 @@ class PostgresEngine:
         return found
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
-        rows = self._run(_UNIQUE, [self._oid(relation_name)]).fetchall()
+        rows = self._run(catalog.UNIQUE, [self._oid(relation_name)]).fetchall()
         return any(not_null and set(names) <= set(columns) for names, not_null in rows)
 
     def comparable(self, expression: str, column: Column) -> str:
@@ -150,6 +118,16 @@ class PostgresEngine:
 
     def as_text(self, expression: str) -> str:
         return f"({expression})::text"
+
+    def literal(self, value: str | None) -> str:
+        return "null" if value is None else _literal(value)
+
+    def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
+        names = ", ".join(_literal(name) for name, _ in texts)
+        return f"json_object(array[{names}], array[{', '.join(text for _, text in texts)}])::text"
+
+    def json_field(self, expression: str, name: str) -> str:
+        return f"({expression}::json ->> {_literal(name)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters
@@ -179,7 +157,7 @@ class PostgresEngine:
             self._run("set local enable_hashjoin = on")
 
     def histogram(self, relation_name: str, column: Column) -> list[str]:
-        bounds = self.rows(_HISTOGRAM, [_without_database(relation_name), column.name])
+        bounds = self.rows(catalog.HISTOGRAM, [_without_database(relation_name), column.name])
         return [bound for (bound,) in bounds]
 
     def progress(self) -> float | None:
@@ -204,7 +182,7 @@ class PostgresEngine:
         return _ROW_XID if kind else None
 
     def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
-        leading = self.rows(_LEADING, [self._oid(relation_name), len(columns)])
+        leading = self.rows(catalog.LEADING, [self._oid(relation_name), len(columns)])
         return any(set(names) == set(columns) for (names,) in leading)
 
     def about(self) -> str:
@@ -281,14 +259,7 @@ class PostgresEngine:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         return self._run(sql, parameters).rowcount
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(sql, rows)
-        except psycopg.Error as error:
-            raise EvaluationFailed(_said(error)) from error
-
-    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         try:
             with (
                 self._connection.cursor() as cursor,
@@ -322,8 +293,29 @@ class PostgresEngine:
             raise EvaluationFailed(_said(error)) from error
         return longest
 
-    def lock_rows(self, select: str) -> None:
-        self._run(f"{select} for update of t")
+    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
+        return [tuple(names) for names, _ in self.rows(catalog.UNIQUE, [self._oid(relation_name)])]
+
+    def bound_to(self, relation_name: str) -> list[str]:
+        return [said for (said,) in self.rows(catalog.BOUND, [self._oid(relation_name)])]
+
+    def parents(self, relation_name: str) -> list[str]:
+        found = self.rows(
+            "select distinct confrelid::regclass::text from pg_constraint where conrelid = $1 and contype = 'f'",
+            [self._oid(relation_name)],
+        )
+        return [name for (name,) in found]
+
+    def same_table(self, relation_name: str) -> str:
+        return str(self.one("select $1::oid::regclass::text", [self._oid(relation_name)])[0])
+
+    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
+        asked = ["select", *actions]
+        held = self.one(
+            f"select {', '.join(f'has_table_privilege($1::oid, {_literal(action)})' for action in asked)}",
+            [self._oid(relation_name)],
+        )
+        return [action for action, may in zip(asked, held, strict=True) if not may]
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:
@@ -347,6 +339,10 @@ class PostgresEngine:
             return self._connection.execute(sql, parameters or None)
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconcile.render.text import causes_of, key_of, kinds, preview, rows_of, shown
-from reconcile.report import RepairOutcome, Report, Sample, TableReport, Verdict
+from reconcile.report import PlannedPart, RepairOutcome, Report, Sample, TableReport, Verdict
 
 _STYLE = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
 _SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
@@ -19,11 +19,13 @@ def print_report(report: Report, console: Console) -> None:
     for table in report.tables:
         if table.error:
             console.print(Text(f"{shown(table.name)}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
-        if table.drift.any():
+        if table.drift.any() and not _is_plan(report):
             console.print(_drifted(table))
         for hint in table.hints:
             console.print(Text(f"  hint: {shown(hint, 1000)}", style="dim"))
     if report.repair is not None:
+        for part in report.repair.tables if _is_plan(report) else ():
+            console.print(_plan_of(part))
         console.print(_repaired(report.repair))
     if report.error:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
@@ -129,6 +131,33 @@ def marked(expected: str, actual: str) -> tuple[Text, Text]:
         text.stylize(f"bold underline {style}", start, len(value) - end)
         texts.append(text)
     return texts[0], texts[1]
+
+
+def _is_plan(report: Report) -> bool:
+    return report.repair is not None and not report.repair.applied
+
+
+def _plan_of(part: PlannedPart) -> RenderableType:
+    said = f"  {part.insert:,} to insert, {part.update:,} to update, {part.delete:,} to delete"
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("write", "why", "key", "column", "is", "becomes"):
+        grid.add_column(name, overflow="fold", no_wrap=name in ("write", "why"))
+    for change in part.changes[:_SAMPLES_SHOWN]:
+        key = ", ".join(shown(value, 60) for value in change.key.values()) or "(no key)"
+        times = f" x {change.copies}" if change.copies > 1 else ""
+        head = [f"{change.action}{times}", change.reason.replace("_", " "), key]
+        if change.action != "update":
+            gone = change.action == "delete"
+            row = preview(Sample("extra" if gone else "missing", change.key, change.columns))
+            grid.add_row(*head, Text("(the row)", style="dim"), *((row, "no row") if gone else ("no row", row)))
+            continue
+        for name, cell in change.columns.items():
+            becomes, stands = marked(shown(cell.expected), shown(cell.actual))
+            grid.add_row(*head, shown(name), stands, becomes)
+            head = ["", "", ""]
+    hidden = part.hidden + sum(change.copies or 1 for change in part.changes[_SAMPLES_SHOWN:])
+    more = [Text(f"  … and {hidden:,} more, all in the plan file", style="dim")] if hidden else []
+    return Group(Text(f"\n{shown(part.name)}", style="bold").append(said, style="dim"), grid, *more)
 
 
 def _repaired(repair: RepairOutcome) -> Text:

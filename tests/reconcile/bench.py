@@ -8,9 +8,9 @@ from typing import Any
 
 from reconcile.definition import Definition, Settings
 from reconcile.engines.connect import open_engine
-from reconcile.plan import Plan
+from reconcile.plan import Plan, write_plan
 from reconcile.project import Connection, Project
-from reconcile.repair import Guards, apply_plan, make_plan
+from reconcile.repair import Applied, Guards, repair_session
 from reconcile.report import Drift, Verdict
 from reconcile.verdict import judge_definition
 from tests.conftest import Database
@@ -46,11 +46,23 @@ class Bench:
         engine.close()
         return found.verdict, found.drift
 
-    def plan(self, guards: Guards = LOOSE) -> Plan:
-        return make_plan(self.project, guards)[0]
+    def repair(self, guards: Guards = LOOSE) -> Applied:
+        """Plan and apply at once, as ``--apply --yes`` does."""
+        with repair_session(self.project) as session:
+            session.make()
+            return session.apply(guards)
 
-    def repair(self, guards: Guards = LOOSE) -> Any:
-        return apply_plan(self.project, self.plan(guards), guards)
+    def plan(self, path: Path) -> Plan:
+        with repair_session(self.project) as session:
+            session.make()
+            write_plan(session.plan, session.rows(), path)
+            return session.plan
+
+    def apply(self, path: Path, guards: Guards = LOOSE) -> Applied:
+        """Apply the plan of a file, as ``--plan FILE --apply`` does."""
+        with repair_session(self.project) as session:
+            session.read(path)
+            return session.apply(guards)
 
 
 def project_on(connection: Connection, key: tuple[str, ...] = ("id",), **settings: Any) -> Project:

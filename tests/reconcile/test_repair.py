@@ -9,11 +9,11 @@ import pytest
 
 from reconcile.definition import Definition
 from reconcile.errors import Refused
-from reconcile.plan import Plan, read_plan, write_plan
+from reconcile.plan import Plan, PlannedRow, open_plan, write_plan
 from reconcile.project import Connection, Project
-from reconcile.repair import Guards, apply_plan, make_plan, undo
+from reconcile.repair import Guards, undo
 from reconcile.report import Drift, Verdict
-from tests.reconcile.bench import LOOSE, Bench, project_on, ten
+from tests.reconcile.bench import Bench, project_on, ten
 
 
 def test_every_kind_is_mended_and_no_other_row_is_touched(bench: Bench) -> None:
@@ -104,33 +104,45 @@ def test_a_definition_without_rows_never_empties_a_table(bench: Bench) -> None:
 
 def test_a_plan_is_bound_to_its_contents_its_database_and_its_day(bench: Bench, tmp_path: Path) -> None:
     ten(bench)
-    plan, path = bench.plan(), tmp_path / "plan.json"
-    write_plan(plan, path)
+    path = tmp_path / "plan.json"
+    plan = bench.plan(path)
     target, database = bench.project.connection.target, bench.project.connection.identity
-    assert read_plan(path, target, database) == plan
+
+    def read(database: str = database) -> tuple[Plan, list[tuple[int, PlannedRow]]]:
+        with open_plan(path, target, database) as (found, rows):
+            return found, list(rows)
+
+    found, rows = read()
+    assert found == plan
+    assert sum(row.copies or 1 for _, row in rows) == plan.tables[0].written == 6
 
     with pytest.raises(Refused, match="was made for target dev"):
-        read_plan(path, target, "postgres:elsewhere")
-    path.write_text(path.read_text().replace("fabricated", "fabricatee"))
-    with pytest.raises(Refused, match="was edited"):
-        read_plan(path, target, database)
-    write_plan(Plan(**{**vars(plan), "expires_at": "2026-01-01T00:00:00+00:00"}), path)
+        read("postgres:elsewhere")
+    whole = path.read_text()
+    for before, after in (("fabricated", "fabricatee"), (f'"deletes": {plan.tables[0].deletes}', '"deletes": 0')):
+        path.write_text(whole.replace(before, after))
+        with pytest.raises(Refused, match="was edited"):
+            read()
+    path.write_text(whole[: whole.index('"fabricated"')])
+    with pytest.raises(Refused, match="is no repair plan"):
+        read()
+    write_plan(Plan(**{**vars(plan), "expires_at": "2026-01-01T00:00:00+00:00"}), rows, path)
     with pytest.raises(Refused, match="expired"):
-        read_plan(path, target, database)
+        read()
     path.write_text("[]")
     with pytest.raises(Refused, match="is no repair plan"):
-        read_plan(path, target, database)
+        read()
 
 
-def test_rows_that_changed_after_the_plan_are_left_alone_and_counted(bench: Bench) -> None:
+def test_rows_that_changed_after_the_plan_are_left_alone_and_counted(bench: Bench, tmp_path: Path) -> None:
     ten(bench)
-    plan = bench.plan()
+    bench.plan(tmp_path / "plan.json")
     bench.run(
         "update kept set v = 'newer' where id = 2",  # no longer the before-image
         "delete from kept where id = 99",  # gone already
         "update truth set v = 'moved on' where id = 1",  # the definition asks for another row now
     )
-    done = apply_plan(bench.project, plan, LOOSE)
+    done = bench.apply(tmp_path / "plan.json")
 
     assert (done.inserted, done.updated, done.stale) == (0, 0, 3)
     assert bench.rows("select v from kept where id = 2") == [("newer",)]
@@ -168,7 +180,7 @@ def test_an_unverified_model_is_never_repaired(bench: Bench) -> None:
     ten(bench)
     definition = Definition(**{**vars(bench.project.definitions[0]), "unverifiable": "it calls now()"})
     with pytest.raises(Refused, match=r"--exclude kept"):
-        make_plan(Project(bench.project.connection, (definition,), Path(".")), LOOSE)
+        Bench(Project(bench.project.connection, (definition,), Path("."))).repair()
 
 
 def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
@@ -179,4 +191,4 @@ def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
         "insert into kept values (1)",
     )
     with pytest.raises(Refused, match="--full-refresh"):
-        bench.plan()
+        bench.repair()
