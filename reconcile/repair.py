@@ -46,7 +46,7 @@ def check_guards(plan: Plan, guards: Guards) -> None:
             )
         if table.written > guards.max_rows:
             raise Refused(f"{table.name}: {table.written} or more rows to write, --max-rows allows {guards.max_rows}")
-        percent = 100 * table.written / max(table.rows_expected, table.rows_actual)
+        percent = min(100 * table.written / max(table.rows_expected, table.rows_actual), 100)
         if percent > guards.max_percent:
             raise Refused(
                 f"{table.name}: {table.written} rows to write are {percent:.1f} % of the table, "

@@ -38,7 +38,8 @@ def _head(plan: Plan) -> str:
     return (
         f"-- reconcile repair, plan {plan.plan_id} for {_comment(plan.database)}, made {plan.created_at}\n"
         "-- Each statement writes its row only while that row is as it was when the plan was made. What is run\n"
-        "-- from here is not in the repair journal, and `reconcile undo` does not know of it.\n"
+        "-- from here is not in the repair journal, and `reconcile undo` does not know of it. Run it once: which of\n"
+        "-- several equal rows to delete (`limit`) is a matter of how many there are.\n"
     )
 
 
@@ -92,7 +93,7 @@ class _Writer:
             f"{self._engine.comparable(f't.{quote(name)}', self._columns[name])} is not distinct from "
             f"{self._engine.comparable(self._value(name, value), self._columns[name])}"
             for name, value in values.items()
-            if name in self._columns
+            if name in self._columns and (name not in self._table.key or value is None)
         ]
         return " and ".join([*keyed, *same])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +329,8 @@ class PostgresEngine:
         try:
             yield
         finally:
-            self._run("select pg_advisory_unlock($1)", [_REPAIR_LOCK])
+            with suppress(EvaluationFailed):  # a lost connection has given it back already
+                self._run("select pg_advisory_unlock($1)", [_REPAIR_LOCK])
 
     def close(self) -> None:
         self._connection.close()

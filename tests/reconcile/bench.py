@@ -66,17 +66,20 @@ class Bench:
 
 
 def project_on(connection: Connection, key: tuple[str, ...] = ("id",), **settings: Any) -> Project:
-    definition = Definition(
-        unique_id="model.shop.kept",
-        name="kept",
-        relation_name="kept",
+    return Project(connection, (model("kept", "select * from truth", key, **settings),), Path("."))
+
+
+def model(name: str, sql: str, key: tuple[str, ...] = ("id",), **settings: Any) -> Definition:
+    return Definition(
+        unique_id=f"model.shop.{name}",
+        name=name,
+        relation_name=name,
         key=key,
-        sql="select * from truth",
+        sql=sql,
         contract={},
         settings=Settings(**settings),
-        path="models/kept.sql",
+        path=f"models/{name}.sql",
     )
-    return Project(connection, (definition,), Path("."))
 
 
 def postgres(database: Database, user: str = "postgres") -> Connection:

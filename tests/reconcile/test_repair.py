@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from reconcile.definition import Definition
-from reconcile.errors import Refused
+from reconcile.errors import EvaluationFailed, Refused
 from reconcile.plan import Plan, PlannedRow, open_plan, write_plan
 from reconcile.project import Connection, Project
-from reconcile.repair import Guards, undo
+from reconcile.repair import Guards, repair_session, undo
 from reconcile.report import Drift, Verdict
-from tests.reconcile.bench import Bench, project_on, ten
+from reconcile.script import write_script
+from tests.reconcile.bench import LOOSE, Bench, model, project_on, ten
 
 
 def test_every_kind_is_mended_and_no_other_row_is_touched(bench: Bench) -> None:
@@ -192,3 +193,92 @@ def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
     )
     with pytest.raises(Refused, match="--full-refresh"):
         bench.repair()
+
+
+def test_the_script_for_review_does_what_the_repair_would(bench: Bench, tmp_path: Path) -> None:
+    ten(bench)
+    bench.run(
+        "update truth set v = 'it''s; -- \\ \U0001f600' where id = 5", "insert into truth values (11, null, 'NaN')"
+    )
+    with repair_session(bench.project) as session:
+        session.make()
+        write_script(session, tmp_path / "repair.sql")
+    script = (tmp_path / "repair.sql").read_text()
+    assert len(bench.rows()) == 13  # written, and not run
+
+    statements = [part for part in script.split(";\n") if part.strip()]
+    bench.run(";\n".join(statements))
+    assert bench.verdict() == (Verdict.LEVEL, Drift())
+    # once more: no row that a key names is as it was, so nothing is done to it
+    bench.run("update kept set v = 'newer' where id in (1, 2)")
+    bench.run(";\n".join(statement for statement in statements if " limit 1)" not in statement))
+    assert bench.verdict() == (Verdict.DRIFT, Drift(changed=2))
+
+
+def test_columns_that_the_definition_lacks_keep_defaults_and_come_back_with_an_undo(
+    connection: Connection,
+) -> None:
+    bench = Bench(project_on(connection, ignore=frozenset({"seen"})))
+    bench.run(
+        "create table truth (id integer, v integer)",
+        "create table kept (id integer, v integer, seen varchar default 'never')",
+        "insert into truth values (1, 1), (2, 2)",
+        "insert into kept values (1, 9, 'monday'), (3, 3, 'tuesday')",
+    )
+    done = bench.repair()
+    assert bench.rows() == [(1, 1, "monday"), (2, 2, "never")]
+
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows() == [(1, 9, "monday"), (3, 3, "tuesday")]
+
+
+def test_what_differs_within_its_tolerance_is_not_written(connection: Connection) -> None:
+    bench = Bench(project_on(connection, tolerance={"x": 0.5}))
+    bench.make("id integer, v integer, x double precision", "(1, 1, 1.0), (2, 2, 2.0)", "(1, 9, 1.25), (2, 2, 2.25)")
+    bench.repair()
+
+    assert bench.rows() == [(1, 1, 1.25), (2, 2, 2.25)]
+
+
+def test_the_journal_forgets_what_is_older_than_asked(bench: Bench) -> None:
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    old = bench.repair()
+    bench.run("update reconcile.repair set applied_at = current_timestamp - interval '31 days'")
+    bench.run("update kept set v = 0 where id = 2")
+    with repair_session(bench.project) as session:
+        session.make()
+        done = session.apply(LOOSE)
+        assert session.forget(30) == 1
+
+    assert bench.rows("select distinct run_id from reconcile.repair_row") == [(done.run_id,)]
+    with pytest.raises(Refused, match="holds no repair"):
+        undo(bench.project, old.run_id, apply=True)
+
+
+def test_several_models_are_guarded_before_the_first_is_written(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select id, 0 as v from truth"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer)", "insert into other values (1, 0), (7, 0)")
+    with pytest.raises(Refused, match="other: 1 rows to delete, which needs --allow-delete"):
+        bench.repair(Guards(max_percent=100))
+    assert bench.rows() == [(1, 9), (2, 2)]
+
+    done = bench.repair()
+    assert (done.inserted, done.updated, done.deleted, done.stale) == (1, 1, 1, 0)
+    assert bench.rows("select count(*), count(distinct run_id) from reconcile.repair") == [(2, 1)]
+
+
+def test_a_table_refused_after_another_was_repaired_says_so(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select id, cast(null as integer) as v from truth"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer not null)", "insert into other values (1, 0), (2, 0)")
+    with pytest.raises(EvaluationFailed, match=r"^other: .*; kept had been repaired by then, as run ") as refused:
+        bench.repair()
+
+    assert bench.rows() == [(1, 1), (2, 2)]
+    assert bench.rows("select * from other order by 1") == [(1, 0), (2, 0)]
+    run_id = str(refused.value).rsplit(" ", maxsplit=1)[-1]
+    undo(bench.project, run_id, apply=True)
+    assert bench.rows() == [(1, 9), (2, 2)]

@@ -1,22 +1,18 @@
-"""Repair where only Postgres can be hurt: generated columns, triggers, foreign keys, locks, roles, a kill."""
+"""Repair where only Postgres can be hurt: generated columns, triggers, foreign keys, locks, roles."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from reconcile.engines.connect import open_engine
 from reconcile.errors import EvaluationFailed, Refused
-from reconcile.repair import Guards, undo
-from reconcile.report import Drift, Verdict
-from tests.conftest import ROOT, Database
-from tests.reconcile.bench import Bench, postgres, project_on, ten
+from reconcile.project import Project
+from reconcile.repair import undo
+from reconcile.report import Verdict
+from tests.conftest import Database
+from tests.reconcile.bench import Bench, model, postgres, project_on, ten
 
 
 def test_generated_identity_and_trigger_columns(pg: Bench) -> None:
@@ -143,15 +139,6 @@ def test_a_read_only_role_may_check_and_its_repair_says_what_it_lacks(pg: Bench,
     pg.run(f"drop owned by {name}", f"drop role {name}")
 
 
-def test_a_second_repair_at_once_leaves_with_a_sentence(pg: Bench) -> None:
-    ten(pg)
-    engine = open_engine(pg.project.connection)
-    with engine.repair_lock(), pytest.raises(Refused, match="another reconcile repair"):
-        pg.repair()
-    engine.close()
-    assert pg.repair().stale == 0
-
-
 def test_no_stronger_lock_than_row_exclusive_is_taken(pg: Bench, database: Database) -> None:
     ten(pg)
     with psycopg.connect(database.conninfo, autocommit=True) as watcher:
@@ -168,44 +155,50 @@ def test_no_stronger_lock_than_row_exclusive_is_taken(pg: Bench, database: Datab
     assert "RowExclusiveLock" in modes
 
 
-_REPAIR = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import tests.reconcile.bench as t
-from tests.conftest import Database
-bench = t.Bench(t.project_on(t.postgres(Database(sys.argv[2], sys.argv[3]))))
-with t.repair_session(bench.project) as session:
-    session.make()
-    print("planned", flush=True)
-    session.apply(t.Guards(10_000, 100, True))
-"""
-
-
-@pytest.mark.parametrize("wait", [0.0, 0.05, 0.12, 0.2, 0.35])
-def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(
-    pg: Bench, database: Database, wait: float
-) -> None:
+def test_copies_of_a_row_in_two_partitions_that_share_a_place(pg: Bench) -> None:
     pg.run(
-        "create table truth as select n as id, n as v from generate_series(1, 3000) n",
-        "create table kept as select id, case when id % 3 = 0 then 0 else v end as v from truth where id % 5 <> 0",
+        "create table truth (id integer, v integer)",
+        "insert into truth values (1, 1), (11, 11)",
+        "create table kept (id integer, v integer) partition by range (id)",
+        "create table kept_a partition of kept for values from (0) to (10)",
+        "create table kept_b partition of kept for values from (10) to (100)",
+        "insert into kept values (1, 1), (1, 1), (11, 11)",  # (0, 1) in kept_a is a copy, (0, 1) in kept_b is not
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", _REPAIR, str(ROOT), database.name, database.host], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(wait)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    assert pg.repair().deleted == 1
+    assert pg.rows() == [(1, 1), (11, 11)]
 
-    verdict, drift = pg.verdict()
-    journaled = (
-        pg.rows("select to_regclass('reconcile.repair') is not null")[0][0]
-        and pg.rows("select count(*) from reconcile.repair")[0][0]
+
+def family(pg: Bench, *more: str) -> Bench:
+    """Parents with children that refer to them; the child's model comes first by name."""
+    models = (model("child", "select * from true_child"), model("parent", "select * from true_parent"))
+    bench = Bench(Project(pg.project.connection, models, Path(".")))
+    bench.run(
+        "create table parent (id integer primary key, v integer)",
+        "create table child (id integer primary key, parent_id integer references parent)",
+        "create table true_parent (id integer, v integer)",
+        "create table true_child (id integer, parent_id integer)",
+        *more,
     )
-    assert drift in (Drift(), Drift(missing=600, changed=800))
-    assert journaled == (1 if verdict is Verdict.LEVEL else 0)
-    if verdict is Verdict.DRIFT:
-        pg.repair(Guards(10_000, 100, True))
-    assert pg.verdict()[0] is Verdict.LEVEL
+    return bench
+
+
+def test_parents_are_written_before_their_children_and_deleted_after_them(pg: Bench) -> None:
+    bench = family(pg, "insert into true_parent values (1, 1)", "insert into true_child values (1, 1)")
+    bench.repair()
+    assert bench.rows("select * from child") == [(1, 1)]
+
+    bench.run("insert into parent values (2, 2)", "insert into child values (2, 2)")
+    assert bench.repair().deleted == 2
+    assert bench.rows("select * from parent") == [(1, 1)]
+
+
+def test_foreign_keys_in_a_circle_are_refused(pg: Bench) -> None:
+    bench = family(
+        pg,
+        "insert into true_parent values (1, 1)",
+        "insert into true_child values (1, 1)",
+        "alter table parent add foreign key (v) references child deferrable initially deferred",
+    )
+    with pytest.raises(Refused, match="foreign keys of child, parent go in a circle"):
+        bench.repair()
+    assert bench.rows("select count(*) from parent") == [(0,)]
