@@ -240,7 +240,25 @@ def _run(pipeline: dlt.Pipeline, data: Any) -> None:
     try:
         pipeline.run(data)
     except PipelineStepFailed as error:
+        refused = _refused(pipeline)
+        if refused is not None:
+            raise ExtractError(refused) from error
         reason = str(error.exception or error).strip().splitlines()[0][:300]
         raise ExtractError(
             f"the load stopped at {error.step}: {reason}. Nothing is lost: the next run loads what this one left"
         ) from error
+
+
+def _refused(pipeline: dlt.Pipeline) -> str | None:
+    """What the warehouse refused for good, and where it is kept: dlt gives such a package up, and loads the next."""
+    packages = sorted(pipeline.list_completed_load_packages())
+    jobs = pipeline.list_failed_jobs_in_package(packages[-1]) if packages and not pipeline.has_pending_data else []
+    if not jobs:
+        return None
+    job = jobs[0]
+    said = [line for line in (job.failed_message or "").splitlines() if "Exception: " in line]
+    reason = said[-1].split("Exception: ", 1)[1][:300] if said else "it does not say why"
+    return (
+        f"the warehouse refused rows of {job.job_file_info.table_name}: {reason}. What was to be loaded is kept in "
+        f"{Path(job.file_path).parent}, and its posts stay due: mend the cause, then run again"
+    )

@@ -45,6 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Serve
     """The run's Postgres, in a folder of its own; stopped at the end."""
     project = tmp_path_factory.mktemp("pg")
     started = warehouse.start(project)
+    with psycopg.connect(started.conninfo, dbname="postgres", autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")  # no test pulls the plug of the machine
+        connection.execute("select pg_reload_conf()")
     yield started
     warehouse.stop(project)
     shutil.rmtree(started.home, ignore_errors=True)

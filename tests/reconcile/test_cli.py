@@ -59,9 +59,11 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
     assert "say --yes" in unasked.stderr
 
     plan = tmp_path / "plan.json"
-    planned = command("reconcile", "repair", "--plan", plan, cwd=tiny.folder)
+    planned = command("reconcile", "repair", "--plan", plan, "--sql", tmp_path / "plan.sql", cwd=tiny.folder)
     assert planned.returncode == 1
+    assert "kept  1 to insert, 1 to update, 1 to delete" in planned.stdout
     assert "nothing was written" in planned.stdout
+    assert (tmp_path / "plan.sql").read_text().count('"main"."kept"') >= 3
     jsonschema.validate(json.loads(plan.read_text()), PLAN_SCHEMA)
 
     applied = command(
@@ -79,7 +81,8 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
     taken_back = command("reconcile", "undo", body["repair"]["run_id"], "--apply", cwd=tiny.folder)
     assert taken_back.returncode == 0
     assert tiny.rows("select v from kept where id = 7") == [(0,)]
-    again = command("reconcile", "repair", "--apply", "--yes", "--allow-delete", "-q", cwd=tiny.folder)
+    keep = ("--journal-days", "30")
+    again = command("reconcile", "repair", "--apply", "--yes", "--allow-delete", "-q", *keep, cwd=tiny.folder)
     assert again.returncode == 0
 
     listed = command("reconcile", "history", "--output", "json", cwd=tiny.folder)

@@ -158,7 +158,7 @@ def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: s
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.05)
     else:
-        while cpu_seconds(running) < 12:  # dbt takes about 5; DuckDB tells nobody outside what it does
+        while cpu_seconds(running) < 8:  # dbt takes about 5; DuckDB tells nobody outside what it does
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.1)
     began = time.monotonic()
