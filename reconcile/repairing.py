@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reconcile.check import check_tables, open_project
 from reconcile.errors import Refused
-from reconcile.plan import Plan, PlannedRow, write_plan
+from reconcile.plan import PlannedRow, write_plan
 from reconcile.project import Options
 from reconcile.repair import Applied, Guards, RepairSession, check_guards, repair_report, repair_session
 from reconcile.report import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
@@ -21,7 +21,7 @@ _SHOWN = 20  # rows of a table in the report; the plan file holds them all
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for. ``confirm`` is given what would be written and says whether to go on.
+    """What the user asked for. ``confirm`` is given the plan and says whether to go on.
 
     ``sql_file`` is where to write the statements for review; ``journal_days`` how long the journal is to keep what
     earlier repairs did (None: for good).
@@ -32,7 +32,7 @@ class Asked:
     allow_delete: bool
     max_rows: int
     max_percent: float
-    confirm: Callable[[str], bool]
+    confirm: Callable[[RepairOutcome], bool]
     sql_file: Path | None = None
     journal_days: int | None = None
 
@@ -53,7 +53,7 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
             write_script(session, asked.sql_file)
         outcome = _planned(session)
         if asked.apply and session.plan.tables:
-            done = _applied(session, guards, asked)
+            done = _applied(session, guards, asked, outcome)
             outcome = replace(
                 outcome,
                 plan_file=str(path) if path else None,
@@ -73,9 +73,9 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     return repair_report(project, tables, started_at, outcome)
 
 
-def _applied(session: RepairSession, guards: Guards, asked: Asked) -> Applied:
+def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome) -> Applied:
     check_guards(session.plan, guards)
-    if not asked.confirm(_said(session.plan)):
+    if not asked.confirm(planned):
         raise Refused("not confirmed: nothing was written")
     done = session.apply(guards)
     if asked.journal_days is not None:
@@ -105,11 +105,3 @@ def _change(row: PlannedRow, key: tuple[str, ...]) -> PlannedChange:
         cells = {name: cell for name, cell in cells.items() if cell.expected != cell.actual}
     named = {name: (before or after)[name] for name in key}
     return PlannedChange(row.action, row.reason, named, cells, row.copies)
-
-
-def _said(plan: Plan) -> str:
-    inserts, updates, deletes = (
-        sum(getattr(table, action) for table in plan.tables) for action in ("inserts", "updates", "deletes")
-    )
-    names = ", ".join(table.name for table in plan.tables)
-    return f"{inserts} rows to insert, {updates} to update, {deletes} to delete in {names}"

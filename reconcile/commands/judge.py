@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from reconcile.commands.common import judging, options_of, output_options, project_options
 from reconcile.errors import ReconcileError
-from reconcile.report import KINDS, Report
+from reconcile.report import KINDS, RepairOutcome, Report
 from reconcile.watching import Watcher
 
 
@@ -171,16 +172,23 @@ def repair(**given: Any) -> int:
             max_percent=given["max_percent"],
             sql_file=given["sql_file"],
             journal_days=given["journal_days"],
-            confirm=(lambda said: True) if given["yes"] else _confirm,
+            confirm=(lambda planned: True) if given["yes"] else functools.partial(_confirm, given["no_color"]),
         )
         return repair_run(options_of(given), asked, watcher)
 
     return judging("repair", given, run)
 
 
-def _confirm(said: str) -> bool:
+def _confirm(no_color: bool, planned: RepairOutcome) -> bool:
+    names = ", ".join(part.name for part in planned.tables)
+    said = f"{planned.inserted} rows to insert, {planned.updated} to update, {planned.deleted} to delete in {names}"
     if not sys.stdin.isatty():
         raise ReconcileError(f"{said}: nobody is there to ask, say --yes to write")
+    from rich.console import Console
+
+    from reconcile.render.human import print_plan
+
+    print_plan(planned, Console(stderr=True, no_color=no_color or None, highlight=False, emoji=False, markup=False))
     return click.confirm(f"{said}. Write it?", err=True)
 
 

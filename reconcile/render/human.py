@@ -24,8 +24,8 @@ def print_report(report: Report, console: Console) -> None:
         for hint in table.hints:
             console.print(Text(f"  hint: {shown(hint, 1000)}", style="dim"))
     if report.repair is not None:
-        for part in report.repair.tables if _is_plan(report) else ():
-            console.print(_plan_of(part))
+        if _is_plan(report):
+            print_plan(report.repair, console)
         console.print(_repaired(report.repair))
     if report.error:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
@@ -35,6 +35,12 @@ def print_report(report: Report, console: Console) -> None:
     following = next_step(report)
     if following:
         console.print(Text(following, style="dim"))
+
+
+def print_plan(planned: RepairOutcome, console: Console) -> None:
+    """What would be written, table by table: each row's columns, what they are and what they become."""
+    for part in planned.tables:
+        console.print(_plan_of(part))
 
 
 def next_step(report: Report) -> str | None:

@@ -195,6 +195,25 @@ def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
         bench.repair()
 
 
+def test_rows_that_swap_unique_values_or_hand_them_on(bench: Bench) -> None:
+    bench.make(
+        "id integer primary key, v integer unique, w varchar",
+        "(1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd'), (5, 50, 'e'), (7, 7, 'same')",
+        "(1, 20, 'a'), (2, 10, 'b'), (3, 40, 'x'), (4, 50, 'd'), (6, 30, 'gone'), (7, 7, 'same')",
+    )
+    done = bench.repair()
+
+    assert (done.inserted, done.updated, done.deleted) == (1, 4, 1)
+    assert bench.rows() == bench.rows("select * from truth order by 1")
+    assert bench.rows("select action, count(*) from reconcile.repair_row group by 1 order by 1") == [
+        ("delete", 1),
+        ("insert", 1),
+        ("update", 4),
+    ]
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows() == [(1, 20, "a"), (2, 10, "b"), (3, 40, "x"), (4, 50, "d"), (6, 30, "gone"), (7, 7, "same")]
+
+
 def test_the_script_for_review_does_what_the_repair_would(bench: Bench, tmp_path: Path) -> None:
     ten(bench)
     bench.run(

@@ -9,7 +9,6 @@ import pytest
 
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.project import Project
-from reconcile.repair import undo
 from reconcile.report import Verdict
 from tests.conftest import Database
 from tests.reconcile.bench import Bench, model, postgres, project_on, ten
@@ -70,25 +69,6 @@ def test_a_deferred_constraint_that_fails_at_the_commit_rolls_everything_back(pg
         pg.repair()
     assert pg.rows() == [(1, 9), (2, 2)]
     assert pg.rows("select count(*) from reconcile.repair_row") == [(0,)]
-
-
-def test_rows_that_swap_unique_values_or_hand_them_on(pg: Bench) -> None:
-    pg.make(
-        "id integer primary key, v integer unique, w varchar",
-        "(1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd'), (5, 50, 'e'), (7, 7, 'same')",
-        "(1, 20, 'a'), (2, 10, 'b'), (3, 40, 'x'), (4, 50, 'd'), (6, 30, 'gone'), (7, 7, 'same')",
-    )
-    done = pg.repair()
-
-    assert (done.inserted, done.updated, done.deleted) == (1, 4, 1)
-    assert pg.rows() == pg.rows("select * from truth order by 1")
-    assert pg.rows("select action, count(*) from reconcile.repair_row group by 1 order by 1") == [
-        ("delete", 1),
-        ("insert", 1),
-        ("update", 4),
-    ]
-    undo(pg.project, done.run_id, apply=True)
-    assert pg.rows() == [(1, 20, "a"), (2, 10, "b"), (3, 40, "x"), (4, 50, "d"), (6, 30, "gone"), (7, 7, "same")]
 
 
 def test_a_swap_of_rows_that_others_refer_to_is_refused(pg: Bench) -> None:
