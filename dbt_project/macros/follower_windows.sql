@@ -1,14 +1,14 @@
 {#
-  The account's followers around each post: the last reading of the day before it, and the first one of the second day
-  after it. A reading that is missing stays NULL: it never becomes the whole account gained or lost.
-  `touched` narrows to a relation or CTE with a column decision_id.
+  The account's followers around each post: the last reading of the day before it, and the first one of each window after
+  it (2 to 24, 24 to 48 and 48 to 72 hours). A reading that is missing stays NULL: it never becomes the whole account
+  gained or lost. `touched` narrows to a relation or CTE with a column decision_id.
 #}
 {% macro follower_windows(touched=none) %}
 with posts as (
 
     select decision_id, posted_at from {{ ref('int_posts') }}
     where
-        thread_position = 0
+        thread_position < 1
         {% if touched %}and decision_id in (select decision_id from {{ touched }}){% endif %}
 
 ),
@@ -25,29 +25,47 @@ around as (
     select
         posts.decision_id,
         readings.follower_count,
+        readings.read_at,
+        readings.reading_id,
         readings.loaded_at,
-        readings.read_at <= posts.posted_at as is_before,
-        row_number() over (
-            partition by posts.decision_id, readings.read_at <= posts.posted_at
-            order by
-                case when readings.read_at <= posts.posted_at then readings.read_at end desc,
-                readings.read_at,
-                readings.reading_id
-        ) as nearness
+        case
+            when readings.read_at <= posts.posted_at then 'before'
+            when readings.read_at < posts.posted_at + interval '2 hours' then 'at once'
+            when readings.read_at < posts.posted_at + interval '24 hours' then '2h'
+            when readings.read_at < posts.posted_at + interval '48 hours' then '24h'
+            else '48h'
+        end as reading_window
     from posts
     inner join readings
         on
             readings.read_at > posts.posted_at - interval '24 hours'
-            and readings.read_at < posts.posted_at + interval '48 hours'
-    where readings.read_at <= posts.posted_at or readings.read_at >= posts.posted_at + interval '24 hours'
+            and readings.read_at < posts.posted_at + interval '72 hours'
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by decision_id, reading_window
+            order by
+                case when reading_window = 'before' then read_at end desc,
+                read_at,
+                reading_id
+        ) as nearness
+    from around
+    where reading_window <> 'at once'
 
 )
 
 select
     decision_id,
-    max(case when is_before and nearness = 1 then follower_count end) as followers_before,
-    max(case when not is_before and nearness = 1 then follower_count end) as followers_after,
+    max(case when reading_window = 'before' and nearness = 1 then follower_count end) as followers_before,
+    max(case when reading_window = '2h' and nearness = 1 then follower_count end) as followers_2h,
+    max(case when reading_window = '24h' and nearness = 1 then follower_count end) as followers_after,
+    max(case when reading_window = '48h' and nearness = 1 then follower_count end) as followers_48h,
     max(loaded_at) as loaded_at
-from around
+from ranked
 group by decision_id
 {% endmacro %}

@@ -34,7 +34,7 @@
 
     select decision_id from {{ ref('int_posts') }}
     where
-        thread_position = 0
+        thread_position < 1
         and tweet_id in (
             select tweet_id from {{ ref('stg_engagement__snapshots') }}
             where validation_passed and loaded_at >= {{ last_loaded_at() }}
@@ -58,7 +58,7 @@
     select posts.decision_id from {{ ref('int_posts') }} as posts
     inner join {{ ref('stg_engagement__followers') }} as readings
         on
-            posts.posted_at > readings.read_at - interval '48 hours'
+            posts.posted_at > readings.read_at - interval '72 hours'
             and posts.posted_at < readings.read_at + interval '24 hours'
     where readings.loaded_at >= {{ last_loaded_at() }}
 {% endmacro %}

@@ -93,5 +93,5 @@ select
     ranked.loaded_at
 from ranked
 left join passes on ranked.tweet_id = passes.tweet_id
-where ranked.recency = 1
+where ranked.recency < 2
 {% endmacro %}

@@ -18,7 +18,7 @@ import duckdb
 import psycopg
 import pytest
 
-from extract.record import snowflake
+from extract.record import snowflake, snowflake_time
 from orchestrate.dbt import environment
 from reconcile.check import check
 from reconcile.project import Options
@@ -27,7 +27,14 @@ from tests.conftest import ROOT, Database
 from tests.dbt_projects import DbtProject
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
-CORE = {"tweet_metrics": "tweet_id", "learning_posts": "tweet_id", "outcomes": "decision_id"}
+CORE = {
+    "tweet_metrics": "tweet_id",
+    "learning_posts": "tweet_id",
+    "outcomes": "decision_id",
+    "tweet_metrics_history": "tweet_id, collected_at",
+    "post_velocity_tracking": "tweet_id, checkpoint_hours",
+    "follower_growth_attribution": "decision_id",
+}
 
 
 @dataclass
@@ -165,15 +172,19 @@ class World:
         r = self.random
         self.serial += 1
         accepted = r.random() < 0.8
+        tweet = r.choice(tweets)
+        # several at one instant, and late ones: the observation's time says nothing of the load's
+        at = START + timedelta(minutes=30 * r.randint(0, 600))
+        if r.random() < 0.5:  # near one of the velocity job's checkpoints, on either side of its half hour
+            at = snowflake_time(tweet) + timedelta(hours=r.choice([1, 6, 24, 168]), minutes=r.randint(-40, 40))
 
         def counter(top: int) -> int | None:
             return r.choice([None, 0, r.randint(0, top)]) if r.random() < 0.3 else r.randint(0, top)
 
         return {
             "snapshot_id": f"s{self.serial:05d}",
-            "tweet_id": r.choice(tweets),
-            # several at one instant, and late ones: the observation's time says nothing of the load's
-            "collected_at": START + timedelta(minutes=30 * r.randint(0, 600)),
+            "tweet_id": tweet,
+            "collected_at": at,
             "status": "ok" if accepted else "deleted",
             "validation_passed": accepted,
             "likes": counter(90) if accepted else None,
@@ -216,7 +227,7 @@ def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehous
         warehouse.build("-s", "core")
 
     incremental = warehouse.contents()
-    assert all(len(rows) > 5 for rows in incremental.values())
+    assert all(len(rows) > 3 for rows in incremental.values()), {t: len(rows) for t, rows in incremental.items()}
     with environment(warehouse.variables):
         folder = warehouse.project.folder
         report = check(Options(project_dir=folder, profiles_dir=folder))
@@ -247,7 +258,7 @@ def test_a_row_is_found_by_when_it_was_loaded_not_by_when_it_was_observed(wareho
 
 def test_a_build_on_an_empty_warehouse_is_green_and_the_first_rows_are_not_lost(warehouse: Warehouse) -> None:
     warehouse.build()
-    assert warehouse.contents() == {"tweet_metrics": [], "learning_posts": [], "outcomes": []}
+    assert warehouse.contents() == {table: [] for table in CORE}
 
     row = {**World(3).decision(), "status": "posted"}
     row["tweet_id"] = snowflake(row["posted_at"], 5)
@@ -256,7 +267,15 @@ def test_a_build_on_an_empty_warehouse_is_green_and_the_first_rows_are_not_lost(
     warehouse.load({"content_metadata": [row], "real_tweet_metrics": [reading]}, key)
     warehouse.build()
 
-    assert [len(rows) for rows in warehouse.contents().values()] == [1, 1, 1]
+    found = {table: len(rows) for table, rows in warehouse.contents().items()}
+    assert found == {
+        "tweet_metrics": 1,
+        "learning_posts": 1,
+        "outcomes": 1,
+        "tweet_metrics_history": 1,
+        "post_velocity_tracking": 0,  # read before it was posted, as the test has it
+        "follower_growth_attribution": 0,  # no follower reading
+    }
 
 
 def test_null_is_not_zero_and_rates_do_not_divide_by_it(warehouse: Warehouse) -> None:

@@ -14,7 +14,7 @@ touched as (
 posts as (
 
     select * from {{ ref('int_posts') }}
-    where thread_position = 0
+    where thread_position < 1
 
 ),
 

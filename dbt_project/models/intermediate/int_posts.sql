@@ -84,4 +84,6 @@ select
     posted_at,
     loaded_at
 from claims
-where claim = 1
+-- no equality: of a column without statistics planners expect one row in 200 of that, and every third of this; where they
+-- expected a single post, they read all snapshots again for each
+where claim < 2

@@ -1,0 +1,52 @@
+{{ config(unique_key='decision_id') }}
+-- depends_on: {{ ref('stg_engagement__decisions') }}
+-- depends_on: {{ ref('stg_engagement__snapshots') }}
+
+with
+
+{% if is_incremental() -%}
+touched as (
+
+    {{ touched_decisions() }}
+
+),
+
+{% endif -%}
+posts as (
+
+    select * from {{ ref('int_posts') }}
+    where thread_position < 1
+
+),
+
+readings as (
+
+    {{ follower_windows('touched' if is_incremental() else none) }}
+
+),
+
+final as (
+
+    select
+        posts.decision_id,
+        posts.tweet_id,
+        posts.decision_type,
+        readings.followers_before,
+        readings.followers_2h,
+        readings.followers_after as followers_24h,
+        readings.followers_48h,
+        readings.followers_2h - readings.followers_before as followers_gained_2h,
+        readings.followers_after - readings.followers_before as followers_gained_24h,
+        readings.followers_48h - readings.followers_before as followers_gained_48h,
+        posts.posted_at as created_at,
+        greatest(posts.loaded_at, readings.loaded_at) as loaded_at
+    from posts
+    inner join readings on posts.decision_id = readings.decision_id
+
+)
+
+{% if is_incremental() -%}
+select * from touched left join final using (decision_id)
+{%- else -%}
+select * from final
+{%- endif %}

@@ -1,0 +1,49 @@
+-- Only where both the prediction and what came of it are known.
+with predictions as (
+
+    select
+        'generator' as predicted_by,
+        'engagement' as measure,
+        predicted_engagement as predicted,
+        likes + retweets + replies as actual
+    from {{ ref('outcomes') }}
+
+    union all
+
+    select
+        'generator' as predicted_by,
+        'followers' as measure,
+        predicted_followers as predicted,
+        followers_gained as actual
+    from {{ ref('outcomes') }}
+
+    union all
+
+    select
+        'peers' as predicted_by,
+        'engagement' as measure,
+        predicted_engagement as predicted,
+        actual_engagement as actual
+    from {{ ref('viral_predictions') }}
+
+    union all
+
+    select
+        'peers' as predicted_by,
+        'followers' as measure,
+        predicted_followers as predicted,
+        actual_followers as actual
+    from {{ ref('viral_predictions') }}
+
+)
+
+select
+    cast(predicted_by || ' ' || measure as varchar) as prediction_id,
+    cast(predicted_by as varchar) as predicted_by,
+    cast(measure as varchar) as measure,
+    count(*) as predictions,
+    {{ mean('abs(predicted - actual)') }} as mean_absolute_error,
+    {{ mean('predicted - actual') }} as mean_error
+from predictions
+where predicted is not null and actual is not null
+group by predicted_by, measure

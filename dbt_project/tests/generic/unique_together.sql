@@ -1,0 +1,6 @@
+{# No two rows share these columns. #}
+{% test unique_together(model, columns) %}
+select {{ columns | join(', ') }}, count(*) as rows_here from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}
