@@ -1,6 +1,6 @@
 -- A post is read again after its first day: rows once stayed as they were at the first reading for ever. Ages are taken
 -- at the newest reading of all, so that a scraper that stands still is the source freshness's to tell. Red where more
--- than a tenth of the posts between 26 hours and 7 days old have no reading from after their 20th hour.
+-- than a quarter of the posts between 26 hours and 7 days old have no reading from after their 20th hour.
 with readings as (
 
     select tweet_id, max(collected_at) as last_read_at
@@ -30,4 +30,4 @@ aged as (
 
 select count(*) as posts, sum(case when is_fresh then 0 else 1 end) as stale
 from aged
-having count(*) >= 10 and sum(case when is_fresh then 0 else 1 end) > 0.1 * count(*)
+having count(*) >= 10 and sum(case when is_fresh then 0 else 1 end) > 0.25 * count(*)
