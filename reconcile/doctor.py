@@ -95,7 +95,7 @@ def _state(root: Path) -> Finding:
 
 def _repair(engine: Engine) -> Finding:
     if engine.kind == "duckdb":
-        said = "one process has the file: while a repair runs, nobody else writes or reads it"
+        said = "one process has the file: a repair needs it to itself, and locks no single rows"
         return Finding(Level.FINE, "repair", said)
     if engine.may_journal():
         return Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TextIO
 import ijson
 
 from reconcile.errors import Refused
+from reconcile.files import write_whole
 
 PLAN_VERSION = 2
 VALID_FOR = timedelta(hours=24)
@@ -113,21 +114,10 @@ def write_plan(plan: Plan, rows: Rows, path: Path) -> None:
             file.write(f"{',' if i else ''}\n  {line}")
         file.write(f'\n ],\n "sha256": "{seal.hex()}"\n}}\n')
 
-    write_whole(path, write, "the plan")
-
-
-def write_whole(path: Path, write: Callable[[TextIO], None], what: str) -> None:
-    """Write a file under another name, then give it its own. Raises Refused where that fails: nothing is left then."""
-    half = path.with_name(f".{path.name}.half")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("w", encoding="utf-8") as file:
-            write(file)
-        half.replace(path)
+        write_whole(path, write)
     except OSError as error:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise Refused(f"cannot write {what} to {path} ({error.strerror}): nothing was changed") from error
+        raise Refused(f"cannot write the plan to {path} ({error.strerror}): nothing was changed") from error
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reconcile.definition import quote
-from reconcile.plan import Plan, PlannedRow, PlannedTable, Values, write_whole
+from reconcile.errors import Refused
+from reconcile.files import write_whole
+from reconcile.plan import Plan, PlannedRow, PlannedTable, Values
 
 if TYPE_CHECKING:
     from reconcile.engines.base import Column, Engine
@@ -31,7 +33,10 @@ def write_script(session: RepairSession, path: Path) -> None:
                     file.writelines(f"{statement};\n" for statement in writer.statements(row))
             file.write("commit;\n")
 
-    write_whole(path, write, "the statements")
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise Refused(f"cannot write the statements to {path} ({error.strerror}): nothing was changed") from error
 
 
 def _head(plan: Plan) -> str:

@@ -138,10 +138,10 @@ def _report_target(value: str) -> tuple[str, Path]:
 
 
 def write_report(report: Report, kind: str, path: Path) -> None:
+    from reconcile.files import write_whole
     from reconcile.render import FORMATS
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(FORMATS[kind](report), encoding="utf-8")
+        write_whole(path, lambda file: file.write(FORMATS[kind](report)))
     except OSError as error:
         raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error

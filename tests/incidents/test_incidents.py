@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -403,6 +404,22 @@ def test_a_writer_that_is_not_the_model(incident: Incident) -> None:
     with reconciled(incident, "tweet_metrics", "changed", keys, {"likes_count"}) as report:
         table = next(t for t in report.tables if t.name == "tweet_metrics")
         assert table.causes == {"manual_edit": 5}
+
+
+def test_a_real_build_between_plan_and_apply_wins(incident: Incident, tmp_path: Path) -> None:
+    keys = some(incident, "learning_posts", "likes_count > 0")
+    incident.run(f"update analytics.learning_posts set likes_count = 0 where tweet_id in ({listed(keys)})")
+    asked = Asked(tmp_path / "plan.json", False, True, 10_000, 10.0, lambda planned: True)
+    planned = repair_run(incident.options, asked, Watcher())
+    assert planned.repair is not None
+    assert (planned.exit_code, planned.repair.updated) == (1, 5)
+
+    incident.project.dbt("run", "--full-refresh", "-s", "learning_posts")
+    applied = repair_run(incident.options, replace(asked, apply=True), Watcher())
+    assert applied.repair is not None
+    assert (applied.repair.updated, applied.repair.stale) == (0, 5)
+    assert (applied.verdict.value, applied.exit_code) == ("level", 1)  # level, and not by us
+    assert incident.all_contents() == incident.before
 
 
 @pytest.mark.incident(29, "base tables scheduled for deletion", "dbt lineage: exposures; reconciler: extra")

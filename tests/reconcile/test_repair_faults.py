@@ -15,14 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import click
 import psycopg
 import pytest
 
 from orchestrate import warehouse
+from reconcile.commands.common import write_report
 from reconcile.errors import EvaluationFailed, Refused
+from reconcile.files import write_whole
 from reconcile.plan import write_plan
 from reconcile.repair import Guards, repair_session
-from reconcile.report import Drift, Verdict
+from reconcile.report import Drift, Report, Verdict
 from tests.conftest import ROOT, Database
 from tests.reconcile.bench import LOOSE, Bench, postgres, project_on
 
@@ -251,6 +254,27 @@ def test_a_full_disk_leaves_no_half_plan(pg: Bench, tmp_path: Path) -> None:
 
     assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
     assert path.read_text() == "the plan of before"
+
+
+def test_a_full_disk_leaves_no_half_report(pg: Bench, tmp_path: Path) -> None:
+    broken(pg, 2000)
+    with repair_session(pg.project) as session:
+        tables = session.make()
+    report = Report("run", "check", "dev", "2026-07-01T00:00:00Z", "2026-07-01T00:00:01Z", tables)
+    path = tmp_path / "drift.html"
+    with disk_of(4_000), pytest.raises(click.ClickException, match=r"cannot write the html report to .*File too large"):
+        write_report(report, "html", path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_may_go_to_a_link_or_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("before")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    write_whole(tmp_path / "link", lambda file: file.write("after"))
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "kept").read_text() == "after"
 
 
 def test_a_second_repair_at_once_leaves_with_a_sentence(pg: Bench) -> None:
