@@ -105,6 +105,20 @@ def demo(source: str | None) -> int:
     return run_demo(warehouse.main_project(), source)
 
 
+@levelset.command()
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+def docs(target: str | None, show: bool) -> int:
+    """Build the dbt docs: one page that works offline (target/static_index.html)."""
+    from orchestrate.jobs import docs_command
+
+    page = docs_command(target)
+    click.echo(page)
+    if show and click.launch(str(page)) != 0:
+        raise Trouble(f"no browser could be opened: open {page} yourself")
+    return 0
+
+
 @click.group(context_settings=_SETTINGS)
 @click.version_option(VERSION, prog_name="extract")
 def extract() -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import choose
@@ -54,3 +55,15 @@ def collect_command(job: str, *, source: str | None, target: str | None, content
         return WALL if summary.wall else 0
 
     return say_trouble(collect)
+
+
+def docs_command(target: str | None) -> Path:
+    """``levelset docs``: the page it has built. Raises Trouble where dbt cannot."""
+    from orchestrate import warehouse
+    from orchestrate.dbt import run_dbt
+
+    project = main_project()
+    where = choose(project, target)
+    warehouse.before_connect(where.name, project)
+    run_dbt(where, "docs", "generate", "--static")
+    return project / "target" / "static_index.html"
