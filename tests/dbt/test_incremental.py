@@ -102,7 +102,7 @@ def warehouse(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) 
             "PGUSER": "postgres",
         }
     made = Warehouse(project, variables)
-    made.build()
+    made.build("-s", "staging", "intermediate", "core")
     return made
 
 
