@@ -1,6 +1,6 @@
 """A dbt build after 1,000 new readings against a full refresh, model by model, on the embedded Postgres.
 
-    uv run benchmarks/builds.py [--tweets 1000000] [--new 1000] [--plan]
+    uv run benchmarks/builds.py [--tweets 1000000] [--new 1000] [--plan MODEL]
 
 A tweet has five readings. Times are dbt's own of each model (its statements, without dbt's start), one run each:
 compare the ratios, not the seconds. Every incremental table is compared with its definition at the end.
@@ -31,7 +31,8 @@ MODELS = (
 )
 # one post every ten minutes, back from July 2026; its id is made at its own time
 POSTED = "timestamptz '2026-07-01 00:00:00+00' - n * interval '10 minutes'"
-LOADED = "(1782900000 - n / 1000) || '.0'"  # a thousand tweets a load package: a build takes the last one again
+# a thousand tweets a load package, with the follower readings of that time: a build takes the last package again
+LOADED, READ = (f"(1782900000 - {n} / 1000) || '.0'" for n in ("n", "48 * n"))
 ID = f"(((extract(epoch from {POSTED}) * 1000)::bigint - 1288834974657) << 22)::text"
 
 
@@ -50,7 +51,7 @@ def fill(database: psycopg.Connection, tweets: int) -> None:
     database.execute(f"""
         insert into staging.follower_snapshots
             (snapshot_id, account_id, snapshot_at, follower_count, _dlt_load_id, _dlt_id)
-        select 'f' || n, 'me', timestamptz '2026-07-01' - n * interval '8 hours', {tweets} - n, {LOADED}, 'f' || n
+        select 'f' || n, 'me', timestamptz '2026-07-01' - n * interval '8 hours', {tweets} - n, {READ}, 'f' || n
         from generate_series(0, {tweets} / 48) n
     """)
     for table in ("content_metadata", "real_tweet_metrics", "follower_snapshots"):
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tweets", type=int, default=1_000_000)
     parser.add_argument("--new", type=int, default=1_000)
-    parser.add_argument("--plan", action="store_true", help="Show the plan of tweet_metrics' incremental build.")
+    parser.add_argument("--plan", choices=MODELS, help="Show the plan of a model's incremental build.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
@@ -123,7 +124,7 @@ def measure(home: Path, server: warehouse.Server, options: argparse.Namespace) -
         )
         database.execute("analyze staging.real_tweet_metrics")
         if options.plan:
-            explain(folder, database, "tweet_metrics")
+            explain(folder, database, options.plan)
         incremental = {}
         for model in MODELS:
             incremental |= build(folder, "-s", model)

@@ -1,22 +1,28 @@
 {#
   The account's followers around each post: the last reading of the day before it, and the first one of each window after
   it (2 to 24, 24 to 48 and 48 to 72 hours). A reading that is missing stays NULL: it never becomes the whole account
-  gained or lost. `touched` narrows to a relation or CTE with a column decision_id.
-#}
-{% macro follower_windows(touched=none) %}
-with posts as (
+  gained or lost. The model's CTE `posts`, of first tweets, stands above.
 
-    select decision_id, posted_at from {{ ref('int_posts') }}
-    where
-        thread_position < 1
-        {% if touched %}and decision_id in (select decision_id from {{ touched }}){% endif %}
+  Readings meet posts by the day first, and by the hour then: a join by the hour alone looks at every pair of them.
+#}
+{% macro follower_windows() %}
+with days as (
+
+    {% for day in range(-3, 2) -%}
+    select {{ day }} as days_away
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
 readings as (
 
-    select * from {{ ref('stg_engagement__followers') }}
-    where follower_count is not null
+    select
+        readings.*,
+        cast(readings.read_at as date) + days.days_away as post_date
+    from {{ ref('stg_engagement__followers') }} as readings
+    cross join days
+    where readings.follower_count is not null
 
 ),
 
@@ -38,7 +44,8 @@ around as (
     from posts
     inner join readings
         on
-            readings.read_at > posts.posted_at - interval '24 hours'
+            cast(posts.posted_at as date) = readings.post_date
+            and readings.read_at > posts.posted_at - interval '24 hours'
             and readings.read_at < posts.posted_at + interval '72 hours'
 
 ),

@@ -1,7 +1,7 @@
 {#
-  The tweets that anything loaded since the last build concerns: those with a new accepted snapshot, those whose
-  decision is new or changed, and those that this table still holds for a decision that changed (it may have given
-  them up: staging no longer says so, the table does).
+  The tweets that anything loaded since the last build concerns: those with a new accepted snapshot, those that a new or
+  changed decision claims, and those that this table still holds for a decision that changed (it may have given them up:
+  staging no longer says so, the table does).
 #}
 {% macro touched_tweets() %}
     select tweet_id from {{ ref('stg_engagement__snapshots') }}
@@ -9,56 +9,95 @@
 
     union
 
-    select tweet_id from {{ ref('int_posts') }}
-    where loaded_at >= {{ last_loaded_at() }}
+    {{ tweets_of_new_decisions() }}
 
     union
 
-    select tweet_id from {{ this }}
-    where decision_id in (
-        select decision_id from {{ ref('stg_engagement__decisions') }}
-        where loaded_at >= {{ last_loaded_at() }}
-    )
+    {{ tweets_held_for_new_decisions() }}
 {% endmacro %}
 
 
 {#
-  The same for decisions. A tweet that changes hands concerns both: who has it now and who had it. New follower
-  readings concern the posts within their windows (see follower_windows).
+  The same for decisions, as the CTEs `touched` (decision_id) and `touched_roots` (the tweets they claim first). A tweet
+  that changes hands concerns both: who has it now and who had it. New follower readings concern the posts within their
+  windows (see follower_windows), all of them between the first and the last.
 #}
 {% macro touched_decisions() %}
+tweets_that_moved as (
+
+    select tweet_id from {{ ref('stg_engagement__snapshots') }}
+    where validation_passed and loaded_at >= {{ last_loaded_at() }}
+
+    union
+
+    {{ tweets_held_for_new_decisions() }}
+
+),
+
+new_readings as (
+
+    select
+        min(read_at) as first_at,
+        max(read_at) as last_at
+    from {{ ref('stg_engagement__followers') }}
+    where loaded_at >= {{ last_loaded_at() }}
+
+),
+
+touched as (
+
     select decision_id from {{ ref('stg_engagement__decisions') }}
     where loaded_at >= {{ last_loaded_at() }}
 
     union
 
-    select decision_id from {{ ref('int_posts') }}
-    where
-        thread_position < 1
-        and tweet_id in (
-            select tweet_id from {{ ref('stg_engagement__snapshots') }}
-            where validation_passed and loaded_at >= {{ last_loaded_at() }}
-
-            union all
-
-            select tweet_id from {{ this }}
-            where decision_id in (
-                select decision_id from {{ ref('stg_engagement__decisions') }}
-                where loaded_at >= {{ last_loaded_at() }}
-            )
-        )
+    select decision_id from (
+        {{ posts_of('tweets_that_moved') }}
+    ) as posts
+    where thread_position < 1
 
     union
 
     select decision_id from {{ this }}
-    where tweet_id in (select tweet_id from {{ ref('int_posts') }} where loaded_at >= {{ last_loaded_at() }})
+    where tweet_id in (select tweet_id from ({{ tweets_of_new_decisions() }}) as tweets)
 
     union
 
-    select posts.decision_id from {{ ref('int_posts') }} as posts
-    inner join {{ ref('stg_engagement__followers') }} as readings
-        on
-            posts.posted_at > readings.read_at - interval '72 hours'
-            and posts.posted_at < readings.read_at + interval '24 hours'
-    where readings.loaded_at >= {{ last_loaded_at() }}
+    select decision_id from {{ ref('stg_engagement__decisions') }}
+    where
+        posted_at > (select first_at - interval '72 hours' from new_readings)
+        and posted_at < (select last_at + interval '24 hours' from new_readings)
+
+),
+
+touched_roots as (
+
+    select tweet_id from {{ ref('stg_engagement__decisions') }}
+    where decision_id in (select decision_id from touched)
+
+),
+{% endmacro %}
+
+
+{# The tweets, roots and parts, that decisions loaded since the last build claim, whatever became of them. #}
+{% macro tweets_of_new_decisions() %}
+    select tweet_id from {{ ref('stg_engagement__decisions') }}
+    where tweet_id is not null and loaded_at >= {{ last_loaded_at() }}
+
+    union
+
+    select tweet_id from (
+        {{ thread_parts('(select * from ' ~ ref('stg_engagement__decisions') ~ ' where loaded_at >= ' ~ last_loaded_at() ~ ')') }}
+    ) as parts
+    where tweet_id is not null
+{% endmacro %}
+
+
+{# The tweets that this table holds for decisions loaded since the last build. #}
+{% macro tweets_held_for_new_decisions() %}
+    select tweet_id from {{ this }}
+    where decision_id in (
+        select decision_id from {{ ref('stg_engagement__decisions') }}
+        where loaded_at >= {{ last_loaded_at() }}
+    )
 {% endmacro %}

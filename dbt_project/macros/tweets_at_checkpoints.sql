@@ -1,7 +1,8 @@
 {#
   One row a tweet and checkpoint (1, 6, 24 and 168 hours after posting): the accepted reading nearest to it within half an
   hour, as the velocity job takes them; of two equally near ones the later, then the one with the greater id.
-  `touched` narrows to a relation or CTE with a column tweet_id, before the window (see tweets_measured).
+  `touched` narrows to a relation or CTE with a column tweet_id, before the window (see tweets_measured). The model's CTE
+  `posts` stands above.
 #}
 {% macro tweets_at_checkpoints(touched=none) %}
 with checkpoints as (
@@ -20,7 +21,7 @@ aged as (
         snapshots.likes + snapshots.retweets + snapshots.replies as engagement,
         {{ ratio('extract(epoch from snapshots.collected_at - posts.posted_at)', '3600') }} as hours_after_post
     from {{ ref('stg_engagement__snapshots') }} as snapshots
-    inner join {{ ref('int_posts') }} as posts on snapshots.tweet_id = posts.tweet_id
+    inner join posts on snapshots.tweet_id = posts.tweet_id
     where
         snapshots.validation_passed
         {% if touched %}and snapshots.tweet_id in (select tweet_id from {{ touched }}){% endif %}

@@ -5,23 +5,21 @@
 with
 
 {% if is_incremental() -%}
-touched as (
-
-    {{ touched_decisions() }}
-
-),
+{{ touched_decisions() }}
 
 {% endif -%}
 posts as (
 
-    select * from {{ ref('int_posts') }}
+    select * from (
+        {{ posts('touched_roots' if is_incremental() else none) }}
+    ) as posts
     where thread_position < 1
 
 ),
 
 readings as (
 
-    {{ follower_windows('touched' if is_incremental() else none) }}
+    {{ follower_windows() }}
 
 ),
 

@@ -13,7 +13,7 @@ touched as (
 {% endif -%}
 posts as (
 
-    select * from {{ ref('int_posts') }}
+    {{ posts('touched' if is_incremental() else none) }}
 
 ),
 
