@@ -39,4 +39,8 @@ select 1
     {%- for column in source.columns.values() if column.meta.get('indexed') %}
 create index if not exists {{ source.identifier }}_{{ column.name }}_idx on {{ source.schema }}.{{ source.identifier }} ({{ column.name }});
     {%- endfor %}
+    {#- what an incremental build goes by: the expression of the staging views #}
+    {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
+create index if not exists {{ source.identifier }}_loaded_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ dlt_loaded_at() }}));
+    {%- endif %}
 {% endmacro %}
