@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from reconcile.verdict import Asked, judge_definition, prepare_definition
 from reconcile.writing import RowWriter, Written
 
 log = logging.getLogger("reconcile")
+_FRESH_SECONDS = 5.0  # what was planned longer ago (somebody was asked) is evaluated again before it is written
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class RepairSession:
         self._given = Given(self.engine)
         self._once: dict[str, bool] = {}  # by model: every key stood once when it was judged
         self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
+        self._staged_at = 0.0
 
     def close(self) -> None:
         self.engine.close()
@@ -114,6 +117,8 @@ class RepairSession:
                 planned = self._plan_table(definition, report, len(tables))
                 if planned.written:
                     tables.append(planned)
+                else:
+                    self._staged = None  # its table has taken the place of the one before
         if len(tables) > 1:
             self._staged = None
         connection = self.project.connection
@@ -178,6 +183,7 @@ class RepairSession:
             )
         self._once[definition.unique_id] = report.drift.duplicate == 0
         staged = self._staged = self._stage(definition)
+        self._staged_at = time.monotonic()
         self._given.take(index, staged)
         counts = self._given.counts(index)
         return PlannedTable(
@@ -206,7 +212,7 @@ class RepairSession:
     def _apply_table(self, definition: Definition, index: int, run_id: str) -> Written:
         planned = self.plan.tables[index]
         staged, passed_over = self._staged, 0
-        if staged is None:
+        if staged is None or time.monotonic() - self._staged_at > _FRESH_SECONDS:
             # what the definition asks for now, not when the plan was made: an update that came since is not undone
             staged = self._stage(definition)
             passed_over = self._given.size(index) - staged.keep_given(index)

@@ -78,6 +78,8 @@ class _Writer:
                 for name, value in row.after.items()
                 if value != row.before[name] and not self._columns[name].generated
             }
+            if not changed:
+                return  # only generated columns differ: those are the database's own to write
             assignments = ", ".join(f"{quote(name)} = {self._value(name, value)}" for name, value in changed.items())
             yield f"update {relation} as t set {assignments} where {self._is(row.before)}"
         elif row.after is not None:

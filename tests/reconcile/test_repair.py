@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconcile import repair
 from reconcile.definition import Definition
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.plan import Plan, PlannedRow, open_plan, write_plan
@@ -286,6 +287,30 @@ def test_several_models_are_guarded_before_the_first_is_written(connection: Conn
     done = bench.repair()
     assert (done.inserted, done.updated, done.deleted, done.stale) == (1, 1, 1, 0)
     assert bench.rows("select count(*), count(distinct run_id) from reconcile.repair") == [(2, 1)]
+
+
+def test_a_model_that_turns_out_to_need_nothing_does_not_take_anothers_place(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select cast(null as integer) as id, 1 as v"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer)", "insert into other values (null, 1)")
+    with repair_session(bench.project) as session:
+        session.make(brief=True)  # which takes a row without a key for drift
+        assert session.apply(LOOSE).updated == 1
+
+    assert bench.rows() == [(1, 1), (2, 2)]
+
+
+def test_what_was_planned_a_while_ago_is_asked_for_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    monkeypatch.setattr(repair, "_FRESH_SECONDS", 0.0)
+    with repair_session(bench.project) as session:
+        session.make()
+        session.engine.execute("update truth set v = 9 where id = 1")  # its source was corrected to what the table has
+        done = session.apply(LOOSE)
+
+    assert (done.updated, done.stale) == (0, 1)
+    assert bench.rows() == [(1, 9), (2, 2)]
 
 
 def test_a_table_refused_after_another_was_repaired_says_so(connection: Connection) -> None:

@@ -46,9 +46,6 @@ final as (
         greatest(posts.loaded_at, measured.loaded_at) as loaded_at
     from posts
     inner join measured on posts.tweet_id = measured.tweet_id
-    {% if is_incremental() -%}
-    where posts.tweet_id in (select tweet_id from touched)
-    {%- endif %}
 
 )
 

@@ -5,23 +5,4 @@ with posts as (
 
 )
 
-select
-    tweet_id,
-    root_tweet_id,
-    decision_id,
-    decision_type,
-    thread_position,
-    content,
-    generation_source,
-    topic_cluster,
-    raw_topic,
-    generator_name,
-    tone,
-    angle,
-    format_strategy,
-    visual_format,
-    predicted_followers,
-    predicted_engagement,
-    posted_at,
-    loaded_at
-from posts
+select posts.* from posts
