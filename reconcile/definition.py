@@ -48,6 +48,7 @@ class Settings:
     ignore: frozenset[str] = frozenset()
     tolerance: Mapping[str, float] = field(default_factory=dict)
     enabled: bool = True
+    allow_empty: bool = False  # level, not unverified, where neither side holds a row
 
 
 @dataclass(frozen=True)

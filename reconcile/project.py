@@ -302,7 +302,7 @@ def _contract(node: Any) -> dict[str, str]:
 
 def _settings(node: Any) -> Settings:
     meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
-    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from"}
+    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty"}
     if unknown:
         raise ProjectError(
             f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
@@ -315,6 +315,7 @@ def _settings(node: Any) -> Settings:
         ignore=frozenset(_names(meta.get("ignore") or []) + _names(never_updated)),
         tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
         enabled=bool(meta.get("enabled", True)),
+        allow_empty=bool(meta.get("allow_empty", False)),
     )
 
 

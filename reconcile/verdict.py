@@ -25,6 +25,8 @@ from reconcile.watching import Watcher, polled
 
 log = logging.getLogger("reconcile")
 
+_EMPTY = "both sides are empty: nothing was compared"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -79,11 +81,12 @@ def judge_definition(
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
     except ReconcileError as error:
         return told(Verdict.ERROR, error=f"{definition.name}: {error}")
-    if found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any():
-        nothing = "both sides are empty: nothing was compared"
-        if found.scope.keys_checked is not None:
-            nothing = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
-        return told(Verdict.UNVERIFIED, found.scope, error=nothing)
+    nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
+    if nothing and found.scope.keys_checked is not None:
+        why = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
+        return told(Verdict.UNVERIFIED, found.scope, error=why)
+    if nothing and not definition.settings.allow_empty:
+        return told(Verdict.UNVERIFIED, found.scope, error=_EMPTY)
     return told(
         Verdict.DRIFT if found.judged.drift.any() else Verdict.LEVEL,
         found.scope,

@@ -271,6 +271,11 @@ def test_two_empty_sides_are_not_level(shop: DbtProject) -> None:
 
     assert (found.verdict, found.error) == (Verdict.UNVERIFIED, "both sides are empty: nothing was compared")
 
+    path = shop.folder / "models" / "orders_appended.sql"
+    path.write_text("{{ config(meta={'reconcile': {'allow_empty': true}}) }}\n" + path.read_text())
+    found = table(judged(shop, "orders_appended"), "orders_appended")
+    assert (found.verdict, found.error, found.scope.rows_actual) == (Verdict.LEVEL, None, 0)
+
 
 def test_a_column_that_the_table_lacks_is_schema_drift(shop: DbtProject) -> None:
     path = shop.folder / "models" / "orders_appended.sql"
