@@ -1,3 +1,4 @@
+{{ config(store_failures=true) }}
 -- Every accepted reading of a known tweet must have reached both tables that the learning systems read.
 -- This is the incident the project exists for: writers filled one pair of tables, readers read another.
 with measured as (

@@ -6,12 +6,8 @@ withdrawn, claimed twice) are loaded in random batches with a build after each; 
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import duckdb
@@ -23,87 +19,7 @@ from orchestrate.dbt import environment
 from reconcile.check import check
 from reconcile.project import Options
 from reconcile.report import Verdict
-from tests.conftest import ROOT, Database
-from tests.dbt_projects import DbtProject
-
-START = datetime(2026, 7, 1, tzinfo=UTC)
-CORE = {
-    "tweet_metrics": "tweet_id",
-    "learning_posts": "tweet_id",
-    "outcomes": "decision_id",
-    "tweet_metrics_history": "tweet_id, collected_at",
-    "post_velocity_tracking": "tweet_id, checkpoint_hours",
-    "follower_growth_attribution": "decision_id",
-}
-
-
-@dataclass
-class Warehouse:
-    """Our dbt project on an empty warehouse, with a loader that stamps loads as dlt does."""
-
-    project: DbtProject
-    variables: dict[str, str]
-    loads: int = 0
-    columns: dict[str, list[str]] = field(default_factory=dict)
-
-    def build(self, *more: str) -> None:
-        with environment(self.variables):
-            self.project.dbt("run", *more)
-
-    def load(self, batches: dict[str, list[dict[str, Any]]], key: dict[str, str]) -> None:
-        """One load package: rows replace those of the same key."""
-        self.loads += 1
-        load_id = f"{START.timestamp() + 86_400 * 30 + self.loads:.3f}"
-        statements: list[str] = []
-        for table, rows in batches.items():
-            for i, row in enumerate(rows):
-                full = {**row, "_dlt_load_id": load_id, "_dlt_id": f"{table}{self.loads}_{i}"}
-                names = ", ".join(full)
-                values = ", ".join(literal(value) for value in full.values())
-                statements.append(f"delete from staging.{table} where {key[table]} = {literal(row[key[table]])}")
-                statements.append(f"insert into staging.{table} ({names}) values ({values})")
-        self.project.run(*statements)
-
-    def contents(self) -> dict[str, list[tuple[object, ...]]]:
-        return {
-            table: self.project.rows(f"select * from analytics.{table} order by {key}") for table, key in CORE.items()
-        }
-
-
-def literal(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        return f"timestamp with time zone '{value.isoformat()}'"
-    if isinstance(value, list):
-        return "'" + json.dumps(value) + "'"
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
-
-
-@pytest.fixture
-def warehouse(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Warehouse:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "dbt_project", folder / "dbt_project")
-    if engine_kind == "duckdb":
-        project = DbtProject(folder, None)
-        variables = {"DBT_TARGET": "duckdb", "LEVELSET_DUCKDB": str(project.duckdb_file)}
-    else:
-        database: Database = request.getfixturevalue("database")
-        project = DbtProject(folder, database)
-        variables = {
-            "DBT_TARGET": "postgres",
-            "PGHOST": database.host,
-            "PGDATABASE": database.name,
-            "PGUSER": "postgres",
-        }
-    made = Warehouse(project, variables)
-    made.build("-s", "staging", "intermediate", "core")
-    return made
+from tests.dbt.warehouse import CORE, START, Warehouse
 
 
 class World:

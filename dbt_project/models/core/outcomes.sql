@@ -56,7 +56,9 @@ joined as (
         followers.followers_after,
         followers.followers_after - followers.followers_before as followers_gained,
         {{ hook_text('posts.content') }} as hook_text,
-        greatest(posts.loaded_at, measured.loaded_at, coalesce(followers.loaded_at, posts.loaded_at)) as newest_loaded_at
+        greatest(
+            posts.loaded_at, measured.loaded_at, coalesce(followers.loaded_at, posts.loaded_at)
+        ) as newest_loaded_at
     from posts
     inner join measured on posts.tweet_id = measured.tweet_id
     left join followers on posts.decision_id = followers.decision_id

@@ -26,7 +26,7 @@ snapshots as (
     from {{ ref('stg_engagement__snapshots') }}
     where
         validation_passed
-        {% if is_incremental() %}and tweet_id in (select tweet_id from touched){% endif %}
+    {% if is_incremental() %}and tweet_id in (select tweet_id from touched){% endif %}
 
 ),
 

@@ -64,7 +64,7 @@ ranked as (
 
     select
         *,
-        row_number() over (order by lift * confidence desc, pattern_type, pattern) as pattern_rank
+        row_number() over (order by lift * confidence desc, pattern_type asc, pattern asc) as pattern_rank
     from lifted
     where lift >= 1.5
 

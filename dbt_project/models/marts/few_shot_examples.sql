@@ -11,7 +11,7 @@ with ranked as (
         outcomes.impressions,
         -- over impressions: the old provider divided by likes
         outcomes.engagement_rate,
-        row_number() over (order by outcomes.likes desc, outcomes.tweet_id) as example_rank
+        row_number() over (order by outcomes.likes desc, outcomes.tweet_id asc) as example_rank
     from {{ ref('outcomes') }} as outcomes
     inner join {{ ref('measured_posts') }} as posts on outcomes.decision_id = posts.decision_id
     where not outcomes.simulated and outcomes.likes is not null and outcomes.content is not null

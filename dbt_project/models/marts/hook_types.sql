@@ -25,7 +25,7 @@ ranked as (
     select
         hook_type,
         row_number() over (
-            order by mean_followers_gained desc nulls last, mean_engagement desc nulls last, hook_type
+            order by mean_followers_gained desc nulls last, mean_engagement desc nulls last, hook_type asc
         ) as place
     from by_type
     where posts >= 3

@@ -4,7 +4,7 @@ with latest as (
     select
         outcomes.*,
         posts.decision_type,
-        row_number() over (order by outcomes.collected_at desc, outcomes.decision_id) as recency
+        row_number() over (order by outcomes.collected_at desc, outcomes.decision_id asc) as recency
     from {{ ref('outcomes') }} as outcomes
     inner join {{ ref('int_posts') }} as posts on outcomes.tweet_id = posts.tweet_id
     where not outcomes.simulated

@@ -2,7 +2,10 @@
 -- where it begins on the first day, after an hour that is no peak.
 with peaks as (
 
-    select post_hour, mean_engagement_rate from {{ ref('posting_hours') }}
+    select
+        post_hour,
+        mean_engagement_rate
+    from {{ ref('posting_hours') }}
     where posts >= 2 and mean_engagement_rate > 0.02
 
 ),
@@ -45,7 +48,7 @@ windows as (
         (islands.start_place + islands.hours - 1) % 24 as end_hour,
         islands.hours,
         islands.mean_rate,
-        row_number() over (order by islands.mean_rate desc, islands.start_place) as window_rank
+        row_number() over (order by islands.mean_rate desc, islands.start_place asc) as window_rank
     from islands
     left join peaks as hour_before on hour_before.post_hour = (islands.start_place + 23) % 24
     where

@@ -10,17 +10,29 @@ with loads as (
 
     union all
 
-    select 'quarantined_metrics', count(*), max(collected_at), max(loaded_at)
+    select
+        'quarantined_metrics' as source_name,
+        count(*) as loaded_rows,
+        max(collected_at) as newest_observed_at,
+        max(loaded_at) as newest_loaded_at
     from {{ ref('stg_engagement__quarantine') }}
 
     union all
 
-    select 'follower_snapshots', count(*), max(read_at), max(loaded_at)
+    select
+        'follower_snapshots' as source_name,
+        count(*) as loaded_rows,
+        max(read_at) as newest_observed_at,
+        max(loaded_at) as newest_loaded_at
     from {{ ref('stg_engagement__followers') }}
 
     union all
 
-    select 'content_metadata', count(*), max(updated_at), max(loaded_at)
+    select
+        'content_metadata' as source_name,
+        count(*) as loaded_rows,
+        max(updated_at) as newest_observed_at,
+        max(loaded_at) as newest_loaded_at
     from {{ ref('stg_engagement__decisions') }}
 
 ),

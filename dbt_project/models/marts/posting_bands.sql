@@ -24,7 +24,7 @@ ranked as (
 
     select
         *,
-        row_number() over (order by score desc nulls last, band) as band_rank
+        row_number() over (order by score desc nulls last, band asc) as band_rank
     from scored
 
 )

@@ -24,8 +24,8 @@ ranked as (
 
     select
         post_hour,
-        row_number() over (order by mean_engagement_rate desc, post_hour) as best,
-        row_number() over (order by mean_engagement_rate, post_hour desc) as worst,
+        row_number() over (order by mean_engagement_rate desc, post_hour asc) as best,
+        row_number() over (order by mean_engagement_rate asc, post_hour desc) as worst,
         count(*) over () as hours
     from by_hour
     where posts >= 2

@@ -18,7 +18,7 @@ ranked as (
 
     select
         *,
-        row_number() over (order by mean_engagement desc nulls last, hook_text) as hook_rank
+        row_number() over (order by mean_engagement desc nulls last, hook_text asc) as hook_rank
     from by_hook
 
 )

@@ -23,7 +23,10 @@ peers as (
         peer.likes + peer.retweets + peer.replies as engagement,
         peer.impressions,
         peer.followers_gained,
-        row_number() over (partition by asked.decision_id order by peer.created_at desc, peer.decision_id) as recency
+        row_number() over (
+            partition by asked.decision_id
+            order by peer.created_at desc, peer.decision_id asc
+        ) as recency
     from asked
     inner join outcomes as peer
         on
@@ -52,7 +55,9 @@ multipliers as (
 
     select
         hook_type,
-        least(2.0, greatest(0.5, coalesce(mean_engagement / nullif(avg(mean_engagement) over (), 0), 1.0))) as multiplier
+        least(
+            2.0, greatest(0.5, coalesce(mean_engagement / nullif(avg(mean_engagement) over (), 0), 1.0))
+        ) as multiplier
     from {{ ref('hook_types') }}
 
 )
