@@ -14,6 +14,7 @@ from reconcile.multiset import Rows, surplus_counts_sql, surplus_sql
 from reconcile.pieces import narrowed, pieces_of
 from reconcile.prepare import Prepared
 from reconcile.report import SAMPLE_LIMIT, Cell, Drift, Sample, SchemaChange
+from reconcile.shapes import ShapeOf, Values
 from reconcile.statements import (
     HEAD,
     Comparison,
@@ -46,12 +47,14 @@ class Judged:
     truncated: bool
     rows_expected: int
     rows_actual: int
+    causes: dict[str, int] = field(default_factory=dict)  # by shape, where it was asked for and could be told
 
 
 def combined(parts: Sequence[Judged], sample_limit: int = SAMPLE_LIMIT) -> Judged:
     """The parts of one comparison as one: they have the same columns, and no key in common."""
     drift = sum((part.drift for part in parts), Drift())
     columns = sum((Counter(part.columns) for part in parts), Counter[str]())
+    causes = sum((Counter(part.causes) for part in parts), Counter[str]())
     samples = tuple(sample for part in parts for sample in part.samples)[:sample_limit]
     return Judged(
         drift=replace(drift, schema=parts[0].drift.schema),
@@ -61,6 +64,7 @@ def combined(parts: Sequence[Judged], sample_limit: int = SAMPLE_LIMIT) -> Judge
         truncated=drift.of_rows() + drift.pending > len(samples),
         rows_expected=sum(part.rows_expected for part in parts),
         rows_actual=sum(part.rows_actual for part in parts),
+        causes=dict(causes) if all(part.causes or not part.drift.changed for part in parts) else {},
     )
 
 
@@ -73,6 +77,7 @@ def judge(
     sample_limit: int = SAMPLE_LIMIT,
     step: Step = lambda done, whole: None,
     brief: bool = False,
+    shape_of: ShapeOf | None = None,
 ) -> Judged:
     """Compare. To be called inside ``engine.snapshot()``: every statement of it must see one state.
 
@@ -80,6 +85,7 @@ def judge(
     same row where the piece is small enough; otherwise they are read in a second statement, and where too many do,
     they are counted in the engine and only a sample is read. ``brief`` asks only whether anything differs, and whether
     a key stands more than once: kinds are rough then (NULL keys are missing or extra, what is pending is drift).
+    ``shape_of`` names the cause of a changed row by its values; not where so many differ that they are only counted.
     """
     if not prepared.comparison.key:
         return _judge_bag(engine, prepared, sample_limit)
@@ -89,10 +95,10 @@ def judge(
     found = _Found()
     for piece in pieces:
         part = narrowed(prepared, piece.condition)
-        found += _brief(engine, part) if brief else _judge_piece(engine, part, piece.gather, sample_limit)
+        found += _brief(engine, part) if brief else _judge_piece(engine, part, piece.gather, sample_limit, shape_of)
         step(found.rows_actual, whole)
     if found.drift.pending and engine.one(later_build_sql(prepared.comparison))[0] > 0:
-        return judge(engine, without_as_of(prepared), sample_limit, step)
+        return judge(engine, without_as_of(prepared), sample_limit, step, shape_of=shape_of)
     null_key = 0
     samples = sorted(found.samples, key=lambda sample: sample.kind == "pending")
     if found.null_keys:
@@ -109,6 +115,7 @@ def judge(
         truncated=drift.of_rows() + drift.pending > min(len(samples), sample_limit),
         rows_expected=found.rows_expected,
         rows_actual=found.rows_actual,
+        causes=dict(found.causes) if found.shaped else {},
     )
 
 
@@ -127,6 +134,8 @@ class _Found:
     null_keys: bool = False
     rows_expected: int = 0
     rows_actual: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    shaped: bool = True  # the causes are those of every changed row
 
     def __add__(self, other: _Found) -> _Found:
         return _Found(
@@ -136,6 +145,8 @@ class _Found:
             self.null_keys or other.null_keys,
             self.rows_expected + other.rows_expected,
             self.rows_actual + other.rows_actual,
+            self.causes + other.causes,
+            self.shaped and other.shaped,
         )
 
 
@@ -148,7 +159,9 @@ def _brief(engine: Engine, prepared: Prepared) -> _Found:
     return _Found(drift, rows_expected=totals.pairs_expected, rows_actual=totals.rows_actual)
 
 
-def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit: int) -> _Found:
+def _judge_piece(
+    engine: Engine, prepared: Prepared, gather: bool, sample_limit: int, shape_of: ShapeOf | None
+) -> _Found:
     # what the last build saw matters only where rows differ
     comparison = without_as_of(prepared).comparison
     rows: list[Row] | None = None
@@ -172,10 +185,10 @@ def _judge_piece(engine: Engine, prepared: Prepared, gather: bool, sample_limit:
             query = differences_sql(prepared.comparison, engine.as_text, None)
             few = totals.differing <= _FEW
             differing = _read(engine.rows(query) if few else engine.stream(query), comparison)
-            judged = _streamed(prepared.comparison, differing, totals, sample_limit)
+            judged = _streamed(prepared.comparison, differing, totals, sample_limit, shape_of)
         else:
-            judged = _streamed(comparison, rows, totals, sample_limit)
-    return judged or _counted(engine, prepared, totals, sample_limit)
+            judged = _streamed(comparison, rows, totals, sample_limit, shape_of)
+    return judged or _counted(engine, prepared, totals, sample_limit, shape_of)
 
 
 def _totals_of(pairs: int, differing: Sequence[Row], in_table: int, twice: int) -> Totals:
@@ -201,10 +214,13 @@ def _place(prepared: Prepared) -> Callable[[Row], list[Any]]:
     return place
 
 
-def _streamed(comparison: Comparison, rows: Iterable[Row], totals: Totals, sample_limit: int) -> _Found | None:
+def _streamed(
+    comparison: Comparison, rows: Iterable[Row], totals: Totals, sample_limit: int, shape_of: ShapeOf | None
+) -> _Found | None:
     """Count the differing rows, each once; None where a key of the definition itself stands more than once."""
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
     only_expected = only_actual = 0
     drifted: list[Sample] = []
     pending: list[Sample] = []
@@ -219,18 +235,20 @@ def _streamed(comparison: Comparison, rows: Iterable[Row], totals: Totals, sampl
         only_expected += row[2] is None
         only_actual += row[1] is None
         if row[0] == "changed":
-            columns.update(_differing(row, comparison))
+            columns.update(name for name, _, _ in _differing(row, comparison))
+        if cause := _cause(row, comparison, shape_of):
+            causes[cause] += 1
         kept = pending if row[0] == "pending" else drifted
         if len(kept) < sample_limit:
-            kept.append(_sample(row, comparison))
+            kept.append(replace(_sample(row, comparison), cause=cause))
     null_expected = totals.pairs - totals.pairs_actual - only_expected
     null_actual = totals.pairs - totals.pairs_expected - only_actual
     samples = tuple(drifted + pending)
     null_keys = null_expected + null_actual > 0
-    return _Found(Drift(**kinds), columns, samples, null_keys, totals.pairs_expected, totals.rows_actual)
+    return _Found(Drift(**kinds), columns, samples, null_keys, totals.pairs_expected, totals.rows_actual, causes)
 
 
-def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int) -> _Found:
+def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int, shape_of: ShapeOf | None) -> _Found:
     """Count in the engine. Keys that stand more than once are judged apart, as multisets, and know no pending."""
     comparison = replace(prepared.comparison, as_of=None)
     repeated = totals.repeated or engine.one(missing_duplicates_sql(comparison))[0] > 0
@@ -242,33 +260,60 @@ def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: i
     drift = Drift(counts.missing, counts.extra, counts.changed, pending=counts.pending)
     samples: list[Sample] = []
     rows_expected = counts.pairs_expected
+    causes: Counter[str] = Counter()
     if repeated:
-        drift, columns = _count_differences(engine, comparison)
+        drift, columns, causes = _count_differences(engine, comparison, shape_of)
         twice = list(_surplus(engine, comparison, Rows.TWICE, "duplicate"))
         drift = replace(drift, duplicate=len({tuple(sample.key.items()) for sample in twice}))
         samples += twice[:sample_limit]
         rows_expected = int(engine.one(f"select count(*) from (\n{comparison.expected}\n) as counted")[0])
     if drift.missing or drift.extra or drift.changed or drift.pending:
         rows = engine.stream(differences_sql(comparison, engine.as_text, sample_limit, unique=not repeated))
-        samples += [_sample(row, comparison) for row in _read(rows, comparison)]
+        samples += [
+            replace(_sample(row, comparison), cause=_cause(row, comparison, shape_of if causes else None))
+            for row in _read(rows, comparison)
+        ]
     null_keys = bool(counts.null_expected or counts.null_actual)
-    return _Found(drift, columns, tuple(samples), null_keys, rows_expected, totals.rows_actual)
+    return _Found(
+        drift,
+        columns,
+        tuple(samples),
+        null_keys,
+        rows_expected,
+        totals.rows_actual,
+        causes,
+        shaped=causes.total() == drift.changed,
+    )
 
 
-def _count_differences(engine: Engine, comparison: Comparison) -> tuple[Drift, Counter[str]]:
+def _count_differences(
+    engine: Engine, comparison: Comparison, shape_of: ShapeOf | None
+) -> tuple[Drift, Counter[str], Counter[str]]:
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
     rows = engine.stream(differences_sql(comparison, engine.as_text, None, unique=False))
     for row in _read(rows, comparison):
         kinds[row[0]] += 1
         if row[0] == "changed":
-            columns.update(_differing(row, comparison))
-    return Drift(**kinds), columns
+            columns.update(name for name, _, _ in _differing(row, comparison))
+        if cause := _cause(row, comparison, shape_of):
+            causes[cause] += 1
+    return Drift(**kinds), columns, causes
 
 
-def _differing(row: tuple[Any, ...], comparison: Comparison) -> Iterator[str]:
+def _cause(row: Row, comparison: Comparison, shape_of: ShapeOf | None) -> str | None:
+    return shape_of(list(_differing(row, comparison))) if shape_of is not None and row[0] == "changed" else None
+
+
+def _differing(row: tuple[Any, ...], comparison: Comparison) -> Iterator[Values]:
+    """The columns that differ in a row, each with its expected value and its actual one."""
     first = HEAD + len(comparison.key)
-    return (column.name for i, column in enumerate(comparison.columns) if row[first + 3 * i + 2])
+    return (
+        (column.name, row[first + 3 * i], row[first + 3 * i + 1])
+        for i, column in enumerate(comparison.columns)
+        if row[first + 3 * i + 2]
+    )
 
 
 def _sample(row: tuple[Any, ...], comparison: Comparison) -> Sample:

@@ -20,6 +20,7 @@ from reconcile.prepare import Prepared, prepare
 from reconcile.project import Connection, Options, profile_connection
 from reconcile.report import Report, Scope, TableReport, Verdict
 from reconcile.runs import new_run_id, now
+from reconcile.shapes import shape_of
 from reconcile.sides import Side, parse_side
 from reconcile.watching import Watcher, polled
 
@@ -84,12 +85,19 @@ def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float
         scope=scope,
         drift=found.drift,
         columns=found.columns,
+        causes=_causes(found),
         schema_changes=found.schema_changes,
-        samples=found.samples,
+        samples=tuple(replace(s, cause="duplicate") if s.kind == "duplicate" else s for s in found.samples),
         truncated=found.truncated,
         error="both sides are empty: nothing was compared" if verdict is Verdict.UNVERIFIED else None,
         elapsed_ms=round((time.monotonic() - started) * 1000),
     )
+
+
+def _causes(found: Judged) -> dict[str, int]:
+    """How many keys have which shape; those on one side only need none beside their kind."""
+    twice = {"duplicate": found.drift.duplicate} if found.drift.duplicate else {}
+    return {**found.causes, **twice}
 
 
 def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: Step) -> tuple[Judged, Scope]:
@@ -100,7 +108,7 @@ def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: St
         for part in look.parts:
             with engine.snapshot():
                 prepared = _prepared(engine, look, part, asked)
-                judged.append(judge(engine, prepared, step=partial(_step, step, judged)))
+                judged.append(_judged(engine, prepared, partial(_step, step, judged)))
                 again = meeting.between_databases and (again or judged[-1].drift.of_rows() > 0)
                 if again and prepared.comparison.key:
                     seen.append(f"{_SEEN}_{len(seen)}")
@@ -125,6 +133,11 @@ def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: St
     return found, Scope("sweep", reason, None, found.rows_expected, found.rows_actual, settled=settled)
 
 
+def _judged(engine: Engine, prepared: Prepared, step: Step = lambda done, whole: None) -> Judged:
+    bases = {column.name: column.base for column in prepared.actual_columns}
+    return judge(engine, prepared, step=step, shape_of=partial(shape_of, bases=bases))
+
+
 def _step(step: Step, judged: list[Judged], done: int, whole: int | None) -> None:
     """Tell of the rows of a part, with those of the parts before it."""
     step(done + sum(part.rows_actual for part in judged), whole)
@@ -137,7 +150,7 @@ def _second(meeting: Meeting, first: Look, asked: Asked, seen: list[str]) -> Jud
         for part in look.parts:
             with meeting.engine.snapshot():
                 prepared = _prepared(meeting.engine, look, part, asked)
-                judged.append(judge(meeting.engine, _only(prepared, seen)))
+                judged.append(_judged(meeting.engine, _only(prepared, seen)))
     return combined(judged)
 
 

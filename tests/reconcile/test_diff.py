@@ -147,6 +147,48 @@ def test_a_scraped_table_against_the_official_export(database: Database) -> None
     assert close.drift == Drift(extra=1)
 
 
+@pytest.mark.parametrize("twice", [False, True])
+def test_copies_that_went_wrong_show_how(
+    twice: bool, engine_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    right = (
+        "(1, 0, '2026-07-01 09:00'), (2, null, '2026-07-01 09:00'), (3, 17000, '2026-07-01 09:00'),"
+        " (4, 7, '2026-07-01 13:00'), (5, 8, '2026-07-01 09:00'), (6, 5, '2026-07-01 09:00'),"
+        " (7, 0, '2026-07-01 09:00')"
+        + (", (8, 1, '2026-07-01 09:00'), (8, 1, '2026-07-01 09:00')" if twice else ", (8, 1, '2026-07-01 09:00')")
+    )
+    left = (
+        "(1, 4, '2026-07-01 09:00'), (2, 4, '2026-07-01 09:00'), (3, 17, '2026-07-01 09:00'),"
+        " (4, 7, '2026-07-01 09:00'), (5, 7, '2026-07-01 09:00'), (6, null, '2026-07-01 09:00'),"
+        " (7, 9, '2026-07-02 09:00'), (8, 1, '2026-07-01 09:00')"
+    )
+    statements = []
+    for name, rows in (("ours", left), ("legacy", right)):
+        statements += [
+            f"create table {name} (id integer, likes bigint, seen timestamp)",
+            f"insert into {name} values {rows}",
+        ]
+    if engine_kind == "postgres":
+        database: Database = request.getfixturevalue("database")
+        database.run(*statements)
+        found = compared(postgres(database, "ours"), postgres(database, "legacy"))
+    else:
+        path = duck(tmp_path / "both.duckdb", *statements)
+        found = compared(f"duckdb:{path}#ours", f"duckdb:{path}#legacy")
+
+    told = {"zeroed": 2, "nulled": 1, "scaled": 1, "time_shifted": 1, "filled": 1, "other": 1}
+    assert found.causes == told | ({"duplicate": 1} if twice else {})
+    assert {sample.key["id"]: sample.cause for sample in found.samples} == {
+        "1": "zeroed",
+        "2": "nulled",
+        "3": "scaled",
+        "4": "time_shifted",
+        "5": "other",
+        "6": "filled",
+        "7": "zeroed",
+    } | ({"8": "duplicate"} if twice else {})
+
+
 def test_where_narrows_both_sides(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,v\n1,1\n2,2\n3,3\n")
     (tmp_path / "b.csv").write_text("id,v\n1,1\n2,9\n4,4\n")
