@@ -106,6 +106,29 @@ def demo(source: str | None) -> int:
 
 
 @levelset.command()
+@click.argument("address", required=False, metavar="[URL]")
+@click.option("--schema", metavar="NAME", help="Schema of the old tables (default: the connection's own).")
+@click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; can be repeated.")
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml to copy into (default: as dbt chooses).")
+def backfill(address: str | None, schema: str | None, tables: tuple[str, ...], target: str | None) -> int:
+    """Copy the old outcomes, learning_posts and tweet_metrics into schema legacy, to compare ours with.
+
+    Without a URL the database is dlt's secret sources.legacy.credentials. See docs/migrating.md.
+    """
+    from orchestrate.backfill import TABLES, backfill
+    from orchestrate.targets import choose
+    from orchestrate.warehouse import main_project
+
+    log_to_stderr(logging.WARNING)
+    where = choose(main_project(), target)
+    found = backfill(where.destination(), where.pipelines_dir(), address, schema, tables or TABLES)
+    for name, rows in found.rows.items():
+        click.echo(f"legacy.{name}: {rows:,} rows")
+    click.echo(f"next: dbt build -s legacy_differences --vars '{{legacy: [{', '.join(found.rows)}]}}'")
+    return 0
+
+
+@levelset.command()
 @click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 def docs(target: str | None, show: bool) -> int:

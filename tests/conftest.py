@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,10 @@ class Database:
     def conninfo(self) -> str:
         return psycopg.conninfo.make_conninfo(host=self.host, port=5432, user="postgres", dbname=self.name)
 
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/{self.name}?host={self.host}&port=5432"
+
     def run(self, *statements: str) -> None:
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             for statement in statements:
@@ -76,7 +81,20 @@ class Database:
 
 @pytest.fixture
 def database(server: warehouse.Server) -> Iterator[Database]:
-    name = f"test_{uuid.uuid4().hex[:10]}"
+    with _database(server, "test") as made:
+        yield made
+
+
+@pytest.fixture
+def other(server: warehouse.Server) -> Iterator[Database]:
+    """A second database of the same server: to us, another one."""
+    with _database(server, "other") as made:
+        yield made
+
+
+@contextmanager
+def _database(server: warehouse.Server, prefix: str) -> Iterator[Database]:
+    name = f"{prefix}_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"create database {name}")
     yield Database(name, str(server.socket))

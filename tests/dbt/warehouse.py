@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from orchestrate.dbt import environment
+from tests.conftest import ROOT, Database
 from tests.dbt_projects import DbtProject
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
@@ -68,3 +71,23 @@ def literal(value: Any) -> str:
     if isinstance(value, list):
         return "'" + json.dumps(value) + "'"
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+
+
+def empty_warehouse(folder: Path, database: Database | None) -> Warehouse:
+    """Our dbt project in ``folder``, built once over nothing: on a Postgres database, or on a DuckDB file."""
+    folder.mkdir()
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "dbt_project", folder / "dbt_project")
+    project = DbtProject(folder, database)
+    variables = {"DBT_TARGET": "duckdb", "LEVELSET_DUCKDB": str(project.duckdb_file)}
+    if database is not None:
+        variables = {
+            "DBT_TARGET": "postgres",
+            "PGHOST": database.host,
+            "PGDATABASE": database.name,
+            "PGUSER": "postgres",
+        }
+    made = Warehouse(project, variables)
+    made.build("-s", "staging", "intermediate", "core")
+    return made

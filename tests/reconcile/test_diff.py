@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import jsonschema
-import psycopg
 import pytest
 
-from orchestrate.warehouse import Server
 from reconcile import meeting
 from reconcile.diff import Asked, diff
 from reconcile.errors import ReconcileError
@@ -34,7 +31,7 @@ def compared(
 
 
 def postgres(database: Database, table: str) -> str:
-    return f"postgresql://postgres@/{database.name}?host={database.host}&port=5432#{table}"
+    return f"{database.url}#{table}"
 
 
 def duck(path: Path, *statements: str) -> Path:
@@ -246,17 +243,6 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert (close.returncode, "level" in close.stdout) == (0, True)
     wrong = command(*arguments, "--tolerance", "v", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "Error: --tolerance v: give NAME=VALUE\n")
-
-
-@pytest.fixture
-def other(server: Server) -> Iterator[Database]:
-    """A second database of the same server: to us, another one."""
-    found = Database(f"other_{uuid.uuid4().hex[:8]}", str(server.socket))
-    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create database {found.name}")
-    yield found
-    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"drop database {found.name} with (force)")
 
 
 MANY = """
