@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from reconcile.capture.session import CaptureSession, open_capture
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect, open_engine
@@ -55,6 +56,9 @@ def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _E
     definitions = [d for d in project.definitions if d.settings.enabled]
     workers = 1 if project.connection.adapter == "duckdb" else max(1, min(project.connection.threads, len(definitions)))
     proofs = Proofs(project.root, project.connection.identity)
+    capture: CaptureSession | str = "its scope was given"
+    if asked.mode in ("auto", "capture"):
+        capture = open_capture(project)
     running: set[Engine] = set()
     lock = threading.Lock()
 
@@ -63,7 +67,7 @@ def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _E
         with lock:
             running.add(engine)
         try:
-            found = judge_definition(engine, definition, asked, proofs, now(), watcher)
+            found = judge_definition(engine, definition, asked, proofs, now(), watcher, capture)
         finally:
             with lock:
                 running.discard(engine)
@@ -84,5 +88,7 @@ def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _E
         raise
     finally:
         pool.shutdown()
+        if not isinstance(capture, str):
+            capture.close()
     proofs.keep()
     return tables

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from reconcile.capture.setup import capture_findings
 from reconcile.check import open_project
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
+from reconcile.finding import Finding, Level
 from reconcile.hints import index_config
 from reconcile.project import Options
 from reconcile.proofs import Proofs
 
 _SUPPORTED = ("1.11",)  # dbt-core, as tested
-
-
-class Level(StrEnum):
-    """Trouble keeps something from being judged; a warning costs time or knowledge."""
-
-    FINE = "fine"
-    WARNING = "warning"
-    TROUBLE = "trouble"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. ``mend`` says what to do, where something is to be done."""
-
-    level: Level
-    about: str
-    said: str
-    mend: str | None = None
-
-    def as_dict(self) -> dict[str, str | None]:
-        return {**asdict(self), "level": self.level.value}
 
 
 def examine(options: Options) -> Iterator[Finding]:
@@ -61,6 +40,7 @@ def examine(options: Options) -> Iterator[Finding]:
     try:
         yield Finding(Level.FINE, "database", engine.about())
         yield _repair(engine)
+        yield from capture_findings(engine, project)
         proofs = Proofs(project.root, project.connection.identity)
         for definition in project.definitions:
             yield from _model(engine, definition, proofs)

@@ -83,7 +83,17 @@ def condition(key: Sequence[str], types: Sequence[Column], keys: Sequence[Values
     """An SQL condition that holds for just these keys. Constant lists reach through windows and groupings.
 
     ``key = any(constants)``: 0.9 ms for 10 of 200,000 keys, where a join with a table of keys takes 1,128 (Postgres).
+    Where a part of one is NULL, it holds for every key with a NULL part.
     """
+    known = [values for values in keys if None not in values]
+    nulls = " or ".join(f"{quote(name)} is null" for name in key) if len(known) < len(keys) else None
+    if not known:
+        return nulls or "false"
+    found = _known(key, types, known)
+    return f"({found} or {nulls})" if nulls else found
+
+
+def _known(key: Sequence[str], types: Sequence[Column], keys: Sequence[Values]) -> str:
     lists = [
         f"{quote(name)} in ({', '.join(_literals(values, column))})"
         for name, column, values in zip(key, types, zip(*keys, strict=True), strict=True)

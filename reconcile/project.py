@@ -77,6 +77,7 @@ class Project:
     connection: Connection
     definitions: tuple[Definition, ...]
     root: Path
+    name: str = ""
 
 
 def load(options: Options, before_connect: BeforeConnect = lambda target, root: None) -> Project:
@@ -154,7 +155,7 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
         )
         for unique_id in sorted(chosen)
     )
-    return Project(connection, definitions, root)
+    return Project(connection, definitions, root, manifest.metadata.project_name)
 
 
 def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path) -> str | None:
@@ -315,6 +316,9 @@ def _settings(node: Any) -> Settings:
         ignore=frozenset(_names(meta.get("ignore") or []) + _names(never_updated)),
         tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
         enabled=bool(meta.get("enabled", True)),
+        key_from={
+            name: said if isinstance(said, str) else tuple(said) for name, said in (meta.get("key_from") or {}).items()
+        },
         allow_empty=bool(meta.get("allow_empty", False)),
     )
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reconcile.capture.session import CaptureSession, Route
 from reconcile.causes import Cause, find_causes, usable
 from reconcile.compare import Judged, judge
-from reconcile.definition import Definition
+from reconcile.definition import Definition, inlined
 from reconcile.engines.base import Engine, Moment
 from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError
 from reconcile.hints import hints_for
@@ -19,12 +20,15 @@ from reconcile.multiset import Rows, surplus_counts_sql
 from reconcile.pieces import narrowed
 from reconcile.prepare import Prepared, prepare, stored_sql
 from reconcile.proofs import Proof, Proofs
-from reconcile.report import Scope, TableReport, Verdict
+from reconcile.report import Drift, Scope, TableReport, Verdict
 from reconcile.statements import Comparison, Totals, totals_sql
 from reconcile.watching import Watcher, polled
 
 log = logging.getLogger("reconcile")
 
+_MANY = 1_000  # dirty keys, above which the planner is asked whether a sweep is cheaper
+_ONLY_KEYS = "only the rows of the keys that were given were compared"
+_NEVER = "{}; a sweep would tell, and --scope capture forbids it"
 _EMPTY = "both sides are empty: nothing was compared"
 
 
@@ -56,8 +60,12 @@ def judge_definition(
     proofs: Proofs | None = None,
     at: str = "",
     watcher: Watcher = Watcher(),  # noqa: B008  does nothing
+    capture: CaptureSession | str = "its changes are not captured",
 ) -> TableReport:
-    """One model's report: its verdict, or why there is none. ``at``: the run's time, for the proof of a level table."""
+    """One model's report: its verdict, or why there is none. ``at``: the run's time, for the proof of a level table.
+
+    ``capture``: what knows which keys changed, for the scopes auto and capture; else why nothing does.
+    """
     started = time.monotonic()
     watcher.began(definition.name)
 
@@ -76,12 +84,14 @@ def judge_definition(
 
     try:
         with polled(engine, definition.name, watcher):
-            found = _judged(engine, definition, asked, proofs, at, watcher)
+            found = _judged_by_scope(engine, definition, asked, _Run(proofs, at, watcher, capture))
     except _Unjudged as unjudged:
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
     except ReconcileError as error:
         return told(Verdict.ERROR, error=f"{definition.name}: {error}")
     nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
+    if nothing and found.scope.mode == "capture":
+        nothing = False  # keys that are gone on both sides, or no key at all: what was vouched for stands
     if nothing and found.scope.keys_checked is not None:
         why = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
         return told(Verdict.UNVERIFIED, found.scope, error=why)
@@ -106,38 +116,135 @@ class _FoundHere:
     scope: Scope
     causes: dict[str, int]
     hints: tuple[str, ...]
+    snapshot: str
+
+    def because(self, note: str) -> _FoundHere:
+        """With a note of why this was the way to judge it."""
+        return replace(self, scope=replace(self.scope, reason=f"{self.scope.reason}; {note}"))
 
 
-def _judged(
-    engine: Engine, definition: Definition, asked: Asked, proofs: Proofs | None, at: str, watcher: Watcher
-) -> _FoundHere:
+@dataclass(frozen=True)
+class _Run:
+    """What a verdict is given beside the model: see ``judge_definition``."""
+
+    proofs: Proofs | None
+    at: str
+    watcher: Watcher
+    capture: CaptureSession | str
+
+
+@dataclass
+class _EveryRow(Exception):
+    """The dirty keys are not enough: every row has to be read, and why."""
+
+    why: str
+
+
+def _judged_by_scope(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
     if definition.unverifiable is not None or definition.sql is None:
         raise _Unjudged(Verdict.UNVERIFIED, definition.unverifiable or "it has no definition")
-    if asked.mode == "capture":
-        raise _Unjudged(
-            Verdict.UNVERIFIED, "nothing captures its changes: check it with --scope sweep, which reads every row"
-        )
+    if asked.mode not in ("auto", "capture"):
+        return _judged(engine, definition, asked, run)
+    forced = asked.mode == "capture"
+    if isinstance(run.capture, str):
+        if forced:
+            raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(run.capture))
+        found = _judged(engine, definition, replace(asked, mode="sweep"), run)
+        return found.because(run.capture)
+    route = run.capture.route(definition, forced)
+    if route.swept is None:
+        try:
+            return _captured(engine, definition, run, run.capture, route.since)
+        except _EveryRow as every:
+            route = Route(every.why) if forced else run.capture.sweep(definition, every.why)
+    if forced:
+        raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(route.swept))
+    found = _judged(engine, definition, replace(asked, mode="sweep"), run)
+    note = f"swept, because {route.swept}"
+    if route.token is not None:
+        kept = _not_level(found.judged)
+        if kept is None:
+            note += "; it drifted by more keys than are told, so it is not vouched for"
+        elif why := run.capture.finish(definition, route.token, found.snapshot, kept):
+            note += f"; it is not vouched for yet: {why}"
+        else:
+            note += "; from now on its changes are captured"
+    return found.because(note)
+
+
+def _not_level(judged: Judged) -> list[Values] | None:
+    """The keys that are not level, pending ones with them; None where not all of them are told."""
+    if judged.truncated or judged.drift.schema:
+        return None
+    return list({tuple(sample.key.values()): None for sample in judged.samples})
+
+
+def _captured(engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str) -> _FoundHere:
+    """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
+    definition = replace(definition, sql=inlined(definition.sql or ""))
+    proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
+    with engine.snapshot():
+        snapshot = engine.snapshot_name()
+        found_keys, position = capture.keys(definition)
+        if found_keys is None:
+            raise _EveryRow("any key may have changed meanwhile")
+        keys = list(found_keys)
+        prepared = _prepared(engine, definition)
+        causes: dict[str, int] = {}
+        if keys:
+            whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys))
+            if len(keys) > _MANY and _dearer(engine, prepared, whole):
+                raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
+            judged = judge(engine, prepared)
+            if judged.drift.of_rows():
+                judged, causes = _explained(engine, definition, prepared, proof, judged)
+        else:
+            judged = Judged(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
+    unsettled = _why_unsettled(engine, definition, keys) if keys else None
+    kept = _not_level(judged)
+    if kept is not None:
+        capture.settle(definition, sorted(set(keys) - set(kept), key=str), snapshot)
+    changed = f"{len(keys):,} keys changed" if keys else "no key changed"
+    scope = _scope(definition, judged, Asked("capture"), keys, unsettled)
+    reason = f"{changed} since it was proven level ({since})" + scope.reason.removeprefix(_ONLY_KEYS)
+    return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot)
+
+
+def _dearer(engine: Engine, narrow: Prepared, whole: Prepared) -> bool:
+    """Whether the planner thinks it no cheaper to compare these keys than every row."""
+    plans = [engine.plan(totals_sql(p.comparison, p.actual_unique)) for p in (narrow, whole)]
+    return plans[0] is not None and plans[1] is not None and plans[0].cost >= plans[1].cost
+
+
+def _prepared(engine: Engine, definition: Definition) -> Prepared:
+    prepared = prepare_definition(engine, definition)
+    if prepared is None:
+        missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
+        raise _Unjudged(Verdict.ERROR, missing)
+    if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
+        why = f"it calls {call} for more than ignored columns: it is no function of its sources"
+        raise _Unjudged(Verdict.UNVERIFIED, why)
+    return prepared
+
+
+def _judged(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
     keys = asked.keys.of(definition.key) if asked.keys is not None else None
     unsettled = None
     if engine.table_columns(definition.relation_name) is not None:
         unsettled = _why_unsettled(engine, definition, keys)
+    proofs = run.proofs
     proof = usable(engine, definition, proofs.of(definition.unique_id)) if proofs else None
 
     def step(done: int, whole: int | None) -> None:
-        watcher.step(definition.name, done, whole)
+        run.watcher.step(definition.name, done, whole)
 
     with engine.snapshot():
-        prepared = prepare_definition(engine, definition)
-        if prepared is None:
-            missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
-            raise _Unjudged(Verdict.ERROR, missing)
-        if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
-            why = f"it calls {call} for more than ignored columns: it is no function of its sources"
-            raise _Unjudged(Verdict.UNVERIFIED, why)
+        snapshot = engine.snapshot_name()
+        prepared = _prepared(engine, definition)
         if keys is not None:
             prepared = narrowed(prepared, _condition(prepared, keys))
         found = judge(engine, prepared, step=step, brief=asked.brief)
-        moment = Moment(at, engine.xid())
+        moment = Moment(run.at, engine.xid())
         causes: dict[str, int] = {}
         hints: tuple[str, ...] = ()
         if found.drift.of_rows() and not asked.brief and prepared.comparison.key:
@@ -147,8 +254,8 @@ def _judged(
             hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
     level = not found.drift.any() and keys is None and not found.drift.pending and found.rows_actual > 0
     if proofs is not None and level and definition.over is not None:
-        proofs.add(definition.unique_id, Proof(moment, definition.sql))
-    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints)
+        proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
+    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints, snapshot)
 
 
 def _explained(
@@ -165,7 +272,7 @@ def _scope(
 ) -> Scope:
     reason = "every row of both sides was compared"
     if keys is not None:
-        reason = "only the rows of the keys that were given were compared"
+        reason = _ONLY_KEYS
     if not definition.key:
         reason += "; the model has no unique_key, so rows were compared as a multiset"
     if found.drift.pending:

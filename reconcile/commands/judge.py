@@ -26,7 +26,7 @@ from reconcile.watching import Watcher
     type=click.Choice(["auto", "capture", "sweep", "keys"]),
     default="auto",
     show_default=True,
-    help="What to look at: sweep reads every row, keys those of --keys.",
+    help="What to look at: capture: changed keys; sweep: every row; keys: those of --keys; auto: the first that tells.",
 )
 @click.option("--keys", metavar="FILE", help="Only these keys: a csv, JSON lines or one a line; - is stdin.")
 @output_options
@@ -51,8 +51,7 @@ def check(fail_on: str | None, scope: str, keys: str | None, **given: Any) -> in
         from reconcile.keys import read_keys
         from reconcile.verdict import Asked
 
-        mode = "sweep" if scope == "auto" else scope
-        asked = Asked("keys", read_keys(keys)) if keys is not None else Asked(mode)
+        asked = Asked("keys", read_keys(keys)) if keys is not None else Asked(scope)
         return run_check(options_of(given), kinds, watcher, asked)
 
     return judging("check", given, run)

@@ -41,14 +41,14 @@ def doctor(output: str, **given: Any) -> int:
 
     Exit codes: 0 nothing does, 2 something cannot be judged. Writes nothing.
     """
-    from reconcile.doctor import Level, examine
+    from reconcile.doctor import examine
+    from reconcile.finding import Level
 
     findings = []
     for finding in examine(options_of(given)):
         findings.append(finding)
         if output == "human":
-            mend = f"\n         mend: {finding.mend}" if finding.mend else ""
-            click.echo(f"{finding.level.value:8} {finding.about}: {finding.said}{mend}")
+            click.echo(finding.line())
     code = 2 if any(finding.level is Level.TROUBLE for finding in findings) else 0
     if output == "json":
         click.echo(json.dumps({"findings": [finding.as_dict() for finding in findings], "exit_code": code}, indent=2))

@@ -109,6 +109,9 @@ class Engine(Protocol):
     def xid(self) -> int | None:
         """The oldest transaction that may still run; None where the engine does not number them."""
 
+    def snapshot_name(self) -> str:
+        """The snapshot of this transaction, as text that tells later which transactions it saw; '' where none does."""
+
     def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
         """A predicate on a source's rows: written before that moment. None where nothing tells."""
 

@@ -99,6 +99,9 @@ class DuckDBEngine:
     def xid(self) -> int | None:
         return None
 
+    def snapshot_name(self) -> str:
+        return ""
+
     def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
         return f"({loaded_at}) <= timestamp with time zone '{moment.at}'" if loaded_at else None
 

@@ -169,6 +169,9 @@ class PostgresEngine:
     def xid(self) -> int | None:
         return int(self.one("select pg_snapshot_xmin(pg_current_snapshot())::text")[0])
 
+    def snapshot_name(self) -> str:
+        return str(self.one("select pg_current_snapshot()::text")[0])
+
     def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
         if moment.xid is not None and self.writer(relation_name):
             return f"{_ROW_XID} < {moment.xid}"
@@ -194,6 +197,10 @@ class PostgresEngine:
 
     def version(self) -> int:
         return self._connection.info.server_version // 10_000
+
+    def pooled(self) -> bool:
+        """Whether a pooler stands between: it hands out process numbers of its own."""
+        return int(self.one("select pg_backend_pid()")[0]) != self._connection.info.backend_pid
 
     def may_read(self, relation_name: str) -> bool:
         return bool(self.one("select has_table_privilege($1::oid, 'select')", [self._oid(relation_name)])[0])

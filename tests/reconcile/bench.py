@@ -84,7 +84,14 @@ def model(name: str, sql: str, key: tuple[str, ...] = ("id",), **settings: Any) 
 
 def postgres(database: Database, user: str = "postgres") -> Connection:
     names = ("role", "search_path", "sslmode", "sslcert", "sslkey", "sslrootcert")
-    where = {"host": database.host, "port": 5432, "user": user, "password": "", "database": database.name}
+    where = {
+        "host": database.host,
+        "port": 5432,
+        "user": user,
+        "password": "",
+        "database": database.name,
+        "schema": "public",
+    }
     return Connection("postgres", "dev", 1, SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names)))
 
 

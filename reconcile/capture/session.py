@@ -1,0 +1,126 @@
+"""Capture as a check uses it: by which way a model is judged, what of it has to be compared, and what that proves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reconcile.capture.dirty import Key
+from reconcile.capture.slot import Slot, SlotLost, slot_name
+from reconcile.capture.state import SCHEMA
+from reconcile.capture.vouch import Vouching
+from reconcile.definition import Definition
+from reconcile.engines.connect import open_engine
+from reconcile.engines.postgres import PostgresEngine
+from reconcile.errors import ReconcileError
+from reconcile.project import Project
+
+log = logging.getLogger("reconcile")
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a model is to be judged. ``swept`` says why every row must be read (None: its dirty keys are enough);
+    ``token`` names the sweep where its result is to be vouched for from then on."""
+
+    swept: str | None
+    token: str | None = None
+    since: str = ""
+
+
+@dataclass
+class CaptureSession:
+    """One slot, as one run uses it. Safe to share between threads."""
+
+    engine: PostgresEngine
+    slot: Slot
+    vouching: Vouching
+    lost: str | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def route(self, definition: Definition, forced: bool = False) -> Route:
+        """By dirty keys where the slot vouches for the model, else by a sweep, and why. ``forced``: no sweep."""
+        with self._lock:
+            if not self._read():
+                return Route(f"changes are not captured any more: {self.lost}; reconcile setup mends it")
+            why = self.vouching.why_not(definition)
+            if why is None:
+                found = self.vouching.keys(definition)
+                why = found.every_key
+                if why is None:
+                    return Route(None, since=found.since)
+            return Route(why) if forced else self._sweep(definition, why)
+
+    def sweep(self, definition: Definition, why: str) -> Route:
+        """A sweep that its result is to be vouched for."""
+        with self._lock:
+            return self._sweep(definition, why)
+
+    def keys(self, definition: Definition) -> tuple[tuple[Key, ...] | None, str]:
+        """Inside the snapshot of the comparison: every key that may differ in it, and the LSN up to which that is
+        known. None where any key may."""
+        with self._lock:
+            self._read()
+            if self.lost is not None or self.vouching.why_not(definition) is not None:
+                return None, ""
+            found = self.vouching.keys(definition)
+            return (found.keys if found.every_key is None else None), self.slot.position
+
+    def settle(self, definition: Definition, level: Sequence[Key], snapshot: str) -> None:
+        with self._lock:
+            self.vouching.settle(definition, level, snapshot)
+
+    def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
+        """Why the swept model is not vouched for from now on; None where it is."""
+        with self._lock:
+            return self.vouching.finish(definition, token, snapshot, drifted)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _sweep(self, definition: Definition, why: str) -> Route:
+        try:
+            token, unfit = self.vouching.begin(definition)
+        except ReconcileError as error:
+            token, unfit = None, str(error)
+        return Route(unfit or why, token)
+
+    def _read(self) -> bool:
+        if self.lost is None:
+            try:
+                self.slot.read()
+            except SlotLost as lost:
+                self.lost = str(lost)
+                self.vouching.forget()
+        return self.lost is None
+
+
+def name_of(project: Project) -> str:
+    """The name of the slot and the publication of a project's target."""
+    credentials = project.connection.credentials
+    return slot_name(project.name, credentials.database, credentials.schema)
+
+
+def open_capture(project: Project) -> CaptureSession | str:
+    """The session of a project whose changes are captured; why there is none, where there is none."""
+    if project.connection.adapter != "postgres":
+        return "changes are captured on Postgres only"
+    engine = open_engine(project.connection)
+    assert isinstance(engine, PostgresEngine)
+    try:
+        if engine.table_columns(f"{SCHEMA}.capture") is None:
+            engine.close()
+            return "its changes are not captured (reconcile setup)"
+        name = name_of(project)
+        if not engine.rows(f"select 1 from {SCHEMA}.capture where slot = $1", [name]):
+            engine.close()
+            return "its changes are not captured (reconcile setup)"
+        vouching = Vouching(engine, name)
+        for spelled in vouching.spare_writers():
+            log.warning("%s has lost its key: it is not published any more, or its writers would be refused", spelled)
+    except ReconcileError as error:
+        engine.close()
+        return f"its changes cannot be read: {error}"
+    return CaptureSession(engine, Slot(engine, name), vouching)
