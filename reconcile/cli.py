@@ -7,7 +7,7 @@ import sys
 import click
 
 from reconcile import VERSION
-from reconcile.commands.capture import setup, teardown
+from reconcile.commands.capture import setup, teardown, watch
 from reconcile.commands.judge import check, diff, repair, undo
 from reconcile.commands.look import doctor, explain
 from reconcile.commands.past import history, report_command, show
@@ -62,5 +62,5 @@ def cli() -> None:
     """
 
 
-for _command in (check, diff, repair, undo, setup, teardown, explain, doctor, history, show, report_command):
+for _command in (check, diff, repair, undo, setup, teardown, watch, explain, doctor, history, show, report_command):
     cli.add_command(_command)

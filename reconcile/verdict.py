@@ -181,15 +181,15 @@ def _not_level(judged: Judged) -> list[Values] | None:
 
 def _captured(engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str) -> _FoundHere:
     """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
-    definition = replace(definition, sql=inlined(definition.sql or ""))
+    by_key = replace(definition, sql=inlined(definition.sql or ""))
     proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
     with engine.snapshot():
         snapshot = engine.snapshot_name()
-        found_keys, position = capture.keys(definition)
-        if found_keys is None:
-            raise _EveryRow("any key may have changed meanwhile")
-        keys = list(found_keys)
-        prepared = _prepared(engine, definition)
+        dirty = capture.keys(definition)
+        if dirty.every_key is not None:
+            raise _EveryRow(dirty.every_key)
+        keys, position = list(dirty.keys), capture.slot.position
+        prepared = _prepared(engine, by_key)
         causes: dict[str, int] = {}
         if keys:
             whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys))
@@ -197,10 +197,10 @@ def _captured(engine: Engine, definition: Definition, run: _Run, capture: Captur
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
             if judged.drift.of_rows():
-                judged, causes = _explained(engine, definition, prepared, proof, judged)
+                judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
             judged = Judged(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
-    unsettled = _why_unsettled(engine, definition, keys) if keys else None
+    unsettled = _why_unsettled(engine, by_key, keys) if keys else None
     kept = _not_level(judged)
     if kept is not None:
         capture.settle(definition, sorted(set(keys) - set(kept), key=str), snapshot)

@@ -43,4 +43,10 @@ create index if not exists {{ source.identifier }}_{{ column.name }}_idx on {{ s
     {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
 create index if not exists {{ source.identifier }}_loaded_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ dlt_loaded_at() }}));
     {%- endif %}
+    {#- change capture is told whole rows of it, as they were and as they are; altered once, since it takes a lock #}
+do $$ begin
+    if (select relreplident <> 'f' from pg_class where oid = '{{ source.schema }}.{{ source.identifier }}'::regclass) then
+        alter table {{ source.schema }}.{{ source.identifier }} replica identity full;
+    end if;
+end $$;
 {% endmacro %}

@@ -59,7 +59,7 @@ class Dirty:
                 self._by_columns(model, mapping.columns, sides, xid)
             elif mapping.query is not None:
                 self._queried.setdefault((model.name, change.oid), []).extend((side, xid) for side in sides)
-            else:
+            elif mapping.why is not None:
                 self._every(model, f"{plain(model.relations[change.oid])} changed, and {mapping.why}", xid)
 
     def keys_of(self, model: Model) -> Marked:

@@ -35,7 +35,7 @@ _PROBES = {
 @dataclass(frozen=True)
 class Mapping:
     """How a source's changed rows name keys: by ``columns`` in the key's order, by a ``query`` over the relation
-    ``changed``, or (both None) not at all: then ``why`` says so."""
+    ``changed``, or not at all: then ``why`` says so. Where all are None no row of it has a part in any key."""
 
     columns: tuple[str, ...] | None = None
     query: str | None = None
@@ -106,6 +106,8 @@ def _scans(engine: PostgresEngine, definition: Definition, key: Sequence[Column]
 def _proven(relation: str, scans: _Scans, all_scans: _Scans, key: Sequence[Column]) -> Mapping:
     name = _name(relation)
     own = [node for node in scans if node["Relation Name"] == name]
+    if not any(node["Relation Name"] == name for node in all_scans):
+        return Mapping()  # named in a comment only
     if len(own) != sum(node["Relation Name"] == name for node in all_scans):
         # a branch that yields this one key never, and another one from every row of the source
         return Mapping(why=f"the planner reads {name} otherwise for one key than for all")

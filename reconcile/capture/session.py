@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from reconcile.capture.dirty import Key
 from reconcile.capture.slot import Slot, SlotLost, slot_name
 from reconcile.capture.state import SCHEMA
-from reconcile.capture.vouch import Vouching
+from reconcile.capture.vouch import Captured, Vouching
 from reconcile.definition import Definition
 from reconcile.engines.connect import open_engine
 from reconcile.engines.postgres import PostgresEngine
@@ -58,15 +58,12 @@ class CaptureSession:
         with self._lock:
             return self._sweep(definition, why)
 
-    def keys(self, definition: Definition) -> tuple[tuple[Key, ...] | None, str]:
-        """Inside the snapshot of the comparison: every key that may differ in it, and the LSN up to which that is
-        known. None where any key may."""
+    def keys(self, definition: Definition) -> Captured:
+        """Inside the snapshot of the comparison: every key that may differ in it; ``every_key`` where any may."""
         with self._lock:
             self._read()
-            if self.lost is not None or self.vouching.why_not(definition) is not None:
-                return None, ""
-            found = self.vouching.keys(definition)
-            return (found.keys if found.every_key is None else None), self.slot.position
+            why = self.lost or self.vouching.why_not(definition)
+            return Captured((), why, "") if why is not None else self.vouching.keys(definition)
 
     def settle(self, definition: Definition, level: Sequence[Key], snapshot: str) -> None:
         with self._lock:
@@ -76,6 +73,16 @@ class CaptureSession:
         """Why the swept model is not vouched for from now on; None where it is."""
         with self._lock:
             return self.vouching.finish(definition, token, snapshot, drifted)
+
+    def mark(self, definition: Definition) -> str:
+        """What has to be judged of a model: another text once there is more."""
+        with self._lock:
+            return self.lost or self.vouching.why_not(definition) or self.vouching.mark(definition)
+
+    def read(self) -> None:
+        """Store what changed meanwhile."""
+        with self._lock:
+            self._read()
 
     def close(self) -> None:
         self.engine.close()

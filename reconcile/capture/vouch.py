@@ -100,6 +100,16 @@ class Vouching:
         every = next((why or "any key may have changed" for key, why in rows if not key), None)
         return Captured(tuple(tuple(key) for key, _ in rows if key), every, since)
 
+    def mark(self, definition: Definition) -> str:
+        """The model's dirty keys and what made them dirty, as one text."""
+        return str(
+            self._engine.one(
+                "select coalesce(md5(string_agg(key::text || xid, ' ' order by key, xid)), '')"
+                f" from {SCHEMA}.capture_key where slot = $1 and model = $2",
+                [self._slot, definition.unique_id],
+            )[0]
+        )
+
     def begin(self, definition: Definition) -> tuple[str | None, str | None]:
         """Before the snapshot of a sweep: note the model, publish its tables. Returns the sweep's token, or why the
         model cannot be vouched for."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -57,3 +59,49 @@ def _said(run: Any, output: str) -> int:
     if output == "json":
         click.echo(json.dumps({"findings": [finding.as_dict() for finding in findings], "exit_code": code}, indent=2))
     return code
+
+
+@click.command()
+@project_options
+@click.option(
+    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between two looks."
+)
+@click.option("--repair", is_flag=True, help="Repair drift as it comes, under the guards of reconcile repair.")
+@click.option("--allow-delete", is_flag=True, help="Let rows be deleted.")
+@click.option("--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write.")
+@click.option(
+    "--max-percent", type=click.FloatRange(0, 100), default=10.0, show_default=True, help="Most of a table to write."
+)
+@_output
+def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
+    """Follow the captured changes, and tell of every drift as it comes and as it goes, until stopped.
+
+    Needs reconcile setup. Ends with 0 on SIGTERM; where it stands is kept in the database, so nothing is missed between
+    two watches. With --output json each line is a report of one model.
+    """
+    from reconcile.check import open_project
+    from reconcile.commands.telling import HumanTeller, JsonTeller
+    from reconcile.following import Follower
+    from reconcile.repair import Guards
+
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        raise KeyboardInterrupt  # out of a statement that runs: it is cancelled
+
+    signal.signal(signal.SIGTERM, end)
+    guards = Guards(given["max_rows"], given["max_percent"], given["allow_delete"]) if repair else None
+    try:
+        project = open_project(options_of(given))
+        teller = JsonTeller(project.connection.target) if output == "json" else HumanTeller()
+        follower = Follower(project, teller, interval, guards)
+        teller.began(project)
+        follower.run(stop)
+    except KeyboardInterrupt:
+        if not stop.is_set():
+            raise
+    except ReconcileError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    return 0

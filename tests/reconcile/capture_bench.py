@@ -87,5 +87,6 @@ def state_left(database: Database) -> list[tuple[object, ...]]:
         return connection.execute(
             "select slot_name::text from pg_replication_slots where database = current_database()"
             " union all select pubname::text from pg_publication"
-            " union all select nspname::text from pg_namespace where nspname = 'reconcile'"
+            " union all select relname::text from pg_class"
+            " where relnamespace = to_regnamespace('reconcile') and relname like 'capture%'"
         ).fetchall()

@@ -18,7 +18,7 @@ from reconcile.capture import slot as capture_slot
 from reconcile.capture import vouch
 from reconcile.capture.session import CaptureSession
 from reconcile.capture.slot import Slot
-from reconcile.report import Verdict
+from reconcile.report import Drift, Verdict
 from tests.conftest import Database
 from tests.reconcile.capture_bench import AUTO, CAPTURE, SUMS, CaptureBench, captured, sums
 
@@ -335,6 +335,22 @@ def test_a_row_without_a_key_is_compared_too(bench: CaptureBench) -> None:
     assert (found.scope.mode, found.drift.null_key) == ("capture", 1)
 
 
+def test_rows_that_the_last_build_could_not_see_are_pending(bench: CaptureBench) -> None:
+    bench.define(
+        SUMS, as_of_sql=SUMS.replace("public.raw", "public.raw where n < 100"), built_at="2026-07-01T00:00:00+00:00"
+    )
+    bench.run("insert into raw values (100, 2, 5), (101, 7, 1)")
+    found = bench.check(CAPTURE)
+    assert (found.verdict, found.scope.mode, found.drift.pending) == (Verdict.LEVEL, "capture", 2)
+    bench.run(
+        "delete from kept where id in (2, 7)", f"insert into kept {SUMS} having id in (2, 7)"
+    )  # dbt's delete+insert
+    bench.define(SUMS)
+    found = bench.check(CAPTURE)
+    assert (found.verdict, found.scope.keys_checked, found.drift) == (Verdict.LEVEL, 2, Drift())
+    assert bench.check(CAPTURE).scope.keys_checked == 0
+
+
 def test_writers_and_checks_at_once_agree_with_a_sweep_in_the_end(bench: CaptureBench) -> None:
     stop = threading.Event()
 
@@ -399,7 +415,7 @@ def test_capture_and_sweep_agree_whatever_transactions_are_open(bench: CaptureBe
         values = {"n": 100 + 3 * step, "key": chance.randint(1, 12), "value": chance.randint(0, 99)}
         try:
             session.execute(statement.format(**values))
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation):
             session.rollback()
         chance.choice([session.commit, session.rollback, lambda: None, lambda: None])()
         if chance.random() < 0.02:

@@ -1,0 +1,148 @@
+"""Change capture on our own models: dbt's own writes are no drift, and every key that a load can change is compared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrate.dbt import environment
+from reconcile.capture.setup import setup, teardown
+from reconcile.check import check_tables, open_project
+from reconcile.finding import Level
+from reconcile.project import Options
+from reconcile.report import Drift, TableReport
+from reconcile.verdict import Asked
+from tests.conftest import Database
+from tests.dbt.test_incremental import World
+from tests.dbt.warehouse import CORE, Warehouse, empty_warehouse
+
+KEY = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "follower_snapshots": "snapshot_id"}
+
+
+def load(warehouse: Warehouse, world: World, decisions: int, corrections: int, snapshots: int) -> None:
+    told = [world.decision() for _ in range(decisions)]
+    told += [row for row in (world.correction() for _ in range(corrections)) if row]
+    readings = [row for row in (world.snapshot() for _ in range(snapshots)) if row]
+    warehouse.load(
+        {
+            "content_metadata": told,
+            "real_tweet_metrics": readings,
+            "follower_snapshots": [world.follower_reading() for _ in range(snapshots // 8)],
+        },
+        KEY,
+    )
+
+
+def judged(warehouse: Warehouse) -> dict[str, TableReport]:
+    """Each core table as capture sees it, which must be as a sweep sees it."""
+    folder = warehouse.project.folder
+    with environment(warehouse.variables):
+        project = open_project(Options(project_dir=folder, profiles_dir=folder, select=("core",)))
+        found = check_tables(project, asked=Asked("auto"))
+        swept = check_tables(project, asked=Asked("sweep"))
+    for one, other in zip(found, swept, strict=True):
+        assert one.drift == other.drift, (one.name, one.scope.reason)
+        assert one.verdict == other.verdict or one.scope.mode == "capture", (one.error, other.error)
+    return {table.name: table for table in found}
+
+
+def modes(found: dict[str, TableReport]) -> set[str]:
+    return {table.scope.mode for table in found.values()}
+
+
+def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database, tmp_path: Path) -> None:
+    warehouse, world = empty_warehouse(tmp_path / "project", database), World(11)
+    load(warehouse, world, 30, 0, 160)
+    warehouse.build("-s", "staging", "intermediate", "core")
+    folder = warehouse.project.folder
+    with environment(warehouse.variables):
+        project = open_project(Options(project_dir=folder, profiles_dir=folder, select=("core",)))
+    try:
+        assert [finding.said for finding in setup(project) if finding.level is not Level.FINE] == []
+        assert modes(judged(warehouse)) == {"sweep"}
+
+        load(warehouse, world, 4, 3, 24)
+        loaded = judged(warehouse)
+        assert modes(loaded) == {"capture"}
+        assert all(table.drift.any() for table in loaded.values())
+
+        warehouse.build("-s", "staging", "intermediate", "core")
+        built = judged(warehouse)
+        assert modes(built) == {"capture"}
+        assert {table.drift for table in built.values()} == {Drift()}
+
+        load(warehouse, world, 2, 6, 24)
+        database.run(
+            "update analytics.outcomes set likes = 68000 where ctid = (select min(ctid) from analytics.outcomes)",
+            "delete from analytics.learning_posts where ctid = (select max(ctid) from analytics.learning_posts)",
+        )
+        warehouse.build("-s", "staging", "intermediate", "core")
+        edited = judged(warehouse)
+        assert modes(edited) == {"capture"}
+        assert all(edited[name].drift.of_rows() <= 1 for name in CORE)
+
+        warehouse.build("--full-refresh", "-s", "outcomes", "learning_posts")
+        refreshed = judged(warehouse)
+        assert {name for name, table in refreshed.items() if table.scope.mode == "sweep"} == {
+            "learning_posts",
+            "outcomes",
+        }
+        assert {table.drift for table in refreshed.values()} == {Drift()}
+    finally:
+        list(teardown(replace(project, definitions=())))
+
+
+def test_the_commands_from_setup_to_teardown(database: Database, tmp_path: Path) -> None:
+    warehouse, world = empty_warehouse(tmp_path / "project", database), World(5)
+    load(warehouse, world, 12, 0, 60)
+    warehouse.build("-s", "staging", "intermediate", "core")
+
+    def reconcile(*arguments: str, code: int = 0) -> str:
+        done = run(warehouse, *arguments)
+        out, err = done.communicate(timeout=60)
+        assert done.returncode == code, out + err
+        assert "Traceback" not in err
+        return out
+
+    said = reconcile("setup", "-s", "outcomes")
+    assert "is created" in said
+    assert "outcomes: captured from its next level check on" in said
+    reconcile("check", "-s", "outcomes")
+    assert "capture" in reconcile("check", "-s", "outcomes", "--scope", "capture")
+    assert "outcomes: capture: vouched for since" in reconcile("doctor", "-s", "outcomes")
+
+    watch = run(warehouse, "watch", "-s", "outcomes", "--interval", "0.2")
+    assert watch.stderr is not None
+    assert watch.stdout is not None
+    assert "watching 1 model" in watch.stderr.readline()
+    time.sleep(1)
+    database.run("update analytics.outcomes set likes = 68000 where ctid = (select min(ctid) from analytics.outcomes)")
+    assert watch.stdout.readline().rstrip().endswith("outcomes: 1 changed")
+    assert "likes expected" in watch.stdout.readline()
+    watch.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert watch.wait(timeout=10) == 0
+    assert time.monotonic() - began < 1
+
+    reconcile("check", "-s", "outcomes", "--scope", "capture", code=1)
+    assert "nothing of it is left" in reconcile("teardown", "-s", "outcomes")
+    assert "its changes are not captured (reconcile setup)" in reconcile(
+        "check", "-s", "outcomes", "--scope", "capture", code=2
+    )
+
+
+def run(warehouse: Warehouse, *arguments: str) -> subprocess.Popen[str]:
+    script = Path(sys.executable).with_name("reconcile")
+    return subprocess.Popen(
+        [script, *arguments],
+        cwd=warehouse.project.folder,
+        env={**os.environ, **warehouse.variables, "COLUMNS": "160"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
