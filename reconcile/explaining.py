@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from reconcile.capture.session import CaptureSession, open_capture
 from reconcile.check import open_project
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
@@ -19,15 +20,20 @@ from reconcile.verdict import prepare_definition
 def explain(options: Options) -> Iterator[str]:
     """One text a selected model. Raises ReconcileError where the project cannot be loaded."""
     project = open_project(options)
-    for definition in project.definitions:
-        engine = open_engine(project.connection)
-        try:
-            yield "\n".join(_told(engine, definition)) + "\n"
-        finally:
-            engine.close()
+    capture = open_capture(project)
+    try:
+        for definition in project.definitions:
+            engine = open_engine(project.connection)
+            try:
+                yield "\n".join(_told(engine, definition, capture)) + "\n"
+            finally:
+                engine.close()
+    finally:
+        if not isinstance(capture, str):
+            capture.close()
 
 
-def _told(engine: Engine, definition: Definition) -> Iterator[str]:
+def _told(engine: Engine, definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
     settings = definition.settings
     yield f"-- {definition.name} ({definition.path})"
     yield f"-- table:     {definition.relation_name}"
@@ -42,7 +48,7 @@ def _told(engine: Engine, definition: Definition) -> Iterator[str]:
     if definition.unverifiable is not None or definition.sql is None:
         yield f"-- scope:     none, because {definition.unverifiable}"
         return
-    yield "-- scope:     sweep, because changes are not captured yet: every row of both sides is read"
+    yield from _scope(definition, capture)
     try:
         prepared = prepare_definition(engine, definition)
     except ReconcileError as error:
@@ -65,3 +71,17 @@ def _told(engine: Engine, definition: Definition) -> Iterator[str]:
     if estimate:
         yield f"-- estimate:  cost {estimate.cost:,.0f}, about {estimate.scanned:,} rows scanned"
     yield f"{statement};"
+
+
+def _scope(definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
+    """Which way a check would judge the model as things stand; the slot is not read for it."""
+    if isinstance(capture, str):
+        yield f"-- scope:     sweep, because {capture}: every row of both sides is read"
+        return
+    for relation, said in capture.told(definition).items():
+        yield f"-- changes:   {relation}: {said}"
+    why = capture.why_swept(definition)
+    if why is None:
+        yield "-- scope:     capture: the statement below, for the keys that changed since it was proven level"
+    else:
+        yield f"-- scope:     sweep, because {why}: every row of both sides is read"

@@ -6,13 +6,16 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from reconcile.capture.session import CaptureSession, open_capture
-from reconcile.check import check_tables
 from reconcile.definition import Definition
+from reconcile.engines.base import Engine
+from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError, Refused
 from reconcile.project import Project
+from reconcile.proofs import Proofs
 from reconcile.repair import Applied, Guards, check_guards, repair_session
 from reconcile.report import TableReport, Verdict
-from reconcile.verdict import Asked
+from reconcile.runs import now
+from reconcile.verdict import Asked, judge_definition
 
 _LONGEST_WAIT = 5.0  # seconds between two attempts to reach a database that is away
 
@@ -80,21 +83,26 @@ class Follower:
 
     def _follow(self, session: CaptureSession, stop: threading.Event) -> None:
         definitions = [d for d in self.project.definitions if d.settings.enabled]
-        while True:
-            changed = [d for d in definitions if session.mark(d) != self._marks.get(d.unique_id)]
-            if changed:
-                self._judge(changed)
-                self._marks |= {d.unique_id: session.mark(d) for d in changed}
-            if stop.wait(self.interval):
-                return
-            session.read()
+        engine = open_engine(self.project.connection)
+        try:
+            while True:
+                for definition in definitions:
+                    if session.mark(definition) != self._marks.get(definition.unique_id):
+                        self._judge(engine, session, definition)
+                        self._marks[definition.unique_id] = session.mark(definition)
+                if stop.wait(self.interval):
+                    return
+                session.read()
+        finally:
+            engine.close()
 
-    def _judge(self, definitions: list[Definition]) -> None:
-        project = replace(self.project, definitions=tuple(definitions))
-        for definition, table in zip(definitions, check_tables(project, asked=Asked("auto")), strict=True):
-            if table.verdict is Verdict.ERROR:
-                raise ReconcileError(table.error or f"{table.name} could not be judged")
-            self._tell(definition, table)
+    def _judge(self, engine: Engine, session: CaptureSession, definition: Definition) -> None:
+        proofs = Proofs(self.project.root, self.project.connection.identity)
+        table = judge_definition(engine, definition, Asked("auto"), proofs, now(), capture=session)
+        proofs.keep()
+        if table.verdict is Verdict.ERROR:
+            raise ReconcileError(table.error or f"{table.name} could not be judged")
+        self._tell(definition, table)
 
     def _tell(self, definition: Definition, table: TableReport) -> None:
         state = (table.verdict, table.drift, table.samples, table.error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -28,6 +29,7 @@ class Twisted:
     constructs: tuple[str, ...]
 
 
+@lru_cache(maxsize=64)  # a watch asks again for every change
 def twisted(sql: str, dialect: str) -> Twisted | None:
     """``sql`` both ways; None where nothing in it depends on an order. ``dialect``: postgres or duckdb.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +89,11 @@ Builder = Callable[[Path, Database | None], DbtProject]
 
 
 class Templates:
-    """Projects that are built once a run and engine: a test gets a copy, database and all."""
+    """Projects that are built once a run and engine: a test gets a copy, database and all.
+
+    On Postgres every copy has the database name under which its template was built, one copy after another: dbt then
+    finds the project parsed already.
+    """
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server, self._folder = server, folder
@@ -106,28 +109,32 @@ class Templates:
             _move(template, copied)
             yield copied
             return
-        name = f"copy_{uuid.uuid4().hex[:8]}"
-        self._run(f"create database {name} template {template.database.name}")
-        copied = DbtProject(folder, Database(name, template.database.host))
-        _move(template, copied)
-        yield copied
+        name = template.database.name
+        self._run(f"create database {name} template {name}_template")
+        yield DbtProject(folder, template.database)
         self._run(f"drop database {name} with (force)")
 
     def drop(self) -> None:
         for project in self._made.values():
             if project.database is not None:
-                self._run(f"drop database {project.database.name} with (force)")
+                self._run(f"drop database {project.database.name}_template with (force)")
 
     def _template(self, build: Builder, engine_kind: str) -> DbtProject:
         key = (build.__name__, engine_kind)
         if key not in self._made:
             database = None
             if engine_kind == "postgres":
-                database = Database(f"template_{uuid.uuid4().hex[:8]}", str(self._server.socket))
+                database = Database(
+                    f"copy_of_{build.__module__.rpartition('.')[2]}_{build.__name__}", str(self._server.socket)
+                )
                 self._run(f"create database {database.name}")
             folder = self._folder / "_".join(key)
             folder.mkdir()
             self._made[key] = build(folder, database)
+            if database is not None:
+                name = database.name
+                self._run(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+                self._run(f"alter database {name} rename to {name}_template")
         return self._made[key]
 
     def _run(self, statement: str) -> None:
@@ -141,8 +148,6 @@ def _move(template: DbtProject, copied: DbtProject) -> None:
         path = copied.folder / name
         if path.exists():
             text = path.read_text()
-            if template.database is not None and copied.database is not None:
-                text = text.replace(template.database.name, copied.database.name)
             path.write_text(text.replace(str(template.duckdb_file), str(copied.duckdb_file)))
 
 

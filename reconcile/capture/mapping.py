@@ -41,6 +41,13 @@ class Mapping:
     query: str | None = None
     why: str | None = None
 
+    def said(self) -> str:
+        if self.columns is not None:
+            return f"({', '.join(self.columns)}) carries the key"
+        if self.query is not None:
+            return "key_from says which keys"
+        return f"any change costs a sweep: {self.why}" if self.why else "it has no part in any key"
+
     def as_dict(self) -> dict[str, Any]:
         return {"columns": self.columns, "query": self.query, "why": self.why}
 

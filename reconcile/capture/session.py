@@ -43,20 +43,20 @@ class CaptureSession:
     def route(self, definition: Definition, forced: bool = False) -> Route:
         """By dirty keys where the slot vouches for the model, else by a sweep, and why. ``forced``: no sweep."""
         with self._lock:
-            if not self._read():
-                return Route(f"changes are not captured any more: {self.lost}; reconcile setup mends it")
             why = self.vouching.why_not(definition)
             if why is None:
                 found = self.vouching.keys(definition)
-                why = found.every_key
-                if why is None:
+                if found.every_key is None:  # as far as the slot was read; ``keys`` reads on
                     return Route(None, since=found.since)
+                why = found.every_key
+            if not self._read():
+                return Route(self._not_any_more())
             return Route(why) if forced else self._sweep(definition, why)
 
     def sweep(self, definition: Definition, why: str) -> Route:
         """A sweep that its result is to be vouched for."""
         with self._lock:
-            return self._sweep(definition, why)
+            return Route(self._not_any_more()) if self.lost is not None else self._sweep(definition, why)
 
     def keys(self, definition: Definition) -> Captured:
         """Inside the snapshot of the comparison: every key that may differ in it; ``every_key`` where any may."""
@@ -73,6 +73,17 @@ class CaptureSession:
         """Why the swept model is not vouched for from now on; None where it is."""
         with self._lock:
             return self.vouching.finish(definition, token, snapshot, drifted)
+
+    def why_swept(self, definition: Definition) -> str | None:
+        """Why a check would sweep the model, as far as the slot was read; None where it would not."""
+        with self._lock:
+            return self.vouching.why_not(definition) or self.vouching.keys(definition).every_key
+
+    def told(self, definition: Definition) -> dict[str, str]:
+        """In words, how the rows of each source name the model's keys; or why they cannot be captured."""
+        with self._lock:
+            _, why = self.vouching.fit(definition)
+            return {"none": why} if why is not None else self.vouching.mapped(definition)
 
     def mark(self, definition: Definition) -> str:
         """What has to be judged of a model: another text once there is more."""
@@ -93,6 +104,9 @@ class CaptureSession:
         except ReconcileError as error:
             token, unfit = None, str(error)
         return Route(unfit or why, token)
+
+    def _not_any_more(self) -> str:
+        return f"changes are not captured any more: {self.lost}; reconcile setup mends it"
 
     def _read(self) -> bool:
         if self.lost is None:

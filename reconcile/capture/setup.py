@@ -90,7 +90,7 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
     rows = []
     if engine.table_columns(f"{SCHEMA}.capture") is not None:
         rows = engine.rows(
-            f"select pg_wal_lsn_diff(pg_current_wal_lsn(), position)::bigint from {SCHEMA}.capture where slot = $1",
+            f"select extract(epoch from current_timestamp - read_at)::bigint from {SCHEMA}.capture where slot = $1",
             [name],
         )
     slot = state(engine, name)
@@ -101,7 +101,7 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
         why = "is gone" if slot is None else "is not known here" if not rows else "was invalidated"
         yield Finding(Level.TROUBLE, "capture", f"the slot {name} {why}: checks sweep", "reconcile setup")
         return
-    yield _slot(engine, name, slot)
+    yield _slot(name, slot, rows[0][0])
     vouched = engine.rows(
         f"""
         select m.model, m.sweep is null, m.since_lsn::text, m.since::timestamp(0)::text,
@@ -117,9 +117,9 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
         yield Finding(Level.FINE, model.rsplit(".", 1)[-1], f"capture: {said}" + (f"; a sweep: {why}" if why else ""))
 
 
-def _slot(engine: PostgresEngine, name: str, slot: dict[str, object]) -> Finding:
+def _slot(name: str, slot: dict[str, object], seconds: int) -> Finding:
     lag, kept, safe = (slot[key] for key in ("lag_bytes", "retained_bytes", "safe_bytes"))
-    said = f"{name}: {_size(lag)} behind, {_size(kept)} of the log kept"
+    said = f"{name}: {_size(lag)} behind, read {seconds:,} s ago, {_size(kept)} of the log kept"
     if not isinstance(safe, int):
         limit = f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf()"
         return Finding(Level.WARNING, "capture", f"{said}; without a limit an abandoned slot fills the disk", limit)

@@ -49,7 +49,7 @@ def slot_name(project: str, database: str, schema: str) -> str:
 
 @dataclass(frozen=True)
 class _Peeked:
-    """Differing changes with their transactions (32 bits), up to ``position``. ``cut``: there were more."""
+    """Differing changes with their transactions (32 bits), up to ``position``. ``cut``: there were too many to tell."""
 
     changes: list[tuple[int, bytes]]
     position: str
@@ -84,7 +84,8 @@ class Slot:
             self._await_visible(peeked)
             self._store(peeked)
             engine.execute(
-                f"update {SCHEMA}.capture set position = $2::pg_lsn where slot = $1", [self.name, peeked.position]
+                f"update {SCHEMA}.capture set position = $2::pg_lsn, read_at = current_timestamp where slot = $1",
+                [self.name, peeked.position],
             )
         with suppress(EvaluationFailed):  # another session reads: it advances to where it got
             self._advance(peeked.position)
@@ -96,10 +97,13 @@ class Slot:
             rows = self._engine.rows(CHANGES, arguments)
         except EvaluationFailed as error:
             raise SlotLost(f"its changes cannot be read ({error})") from None
-        total = int(rows[0][3]) if rows else 0
+        cut = len(rows) > _MOST
+        total = sum(count for _, _, _, count in rows)
         ended = rows[0][2] if rows and rows[0][1] == b"" else None
-        position = target if total < _AT_ONCE or ended is None else _lsn(ended)
-        return _Peeked([(xid, bytes(data)) for xid, data, _, _ in rows if data], position, len(rows) > _MOST)
+        position = target if ended is None or (total < _AT_ONCE and not cut) else _lsn(ended)
+        # where there are too many, which they are does not matter
+        changes = [] if cut else [(xid, data) for xid, data, _, _ in rows if data]
+        return _Peeked(changes, position, cut)
 
     def _await_visible(self, peeked: _Peeked) -> None:
         """A commit is in the log before it can be seen (long before, where it waits for a standby). A model whose sweep

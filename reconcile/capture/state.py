@@ -11,7 +11,7 @@ TABLES = (
     # position: up to where changes were stored; the slot may stand before it, never after
     f"""create table if not exists {SCHEMA}.capture (
         slot text primary key, system text not null, position pg_lsn not null,
-        created_at timestamp with time zone not null default current_timestamp
+        read_at timestamp with time zone not null default current_timestamp
     )""",
     # since_xid: every transaction that may have written to it unseen had begun before this one
     f"""create table if not exists {SCHEMA}.capture_table (
@@ -59,10 +59,10 @@ TABLE = """
     from pg_class c
     where c.oid = to_regclass($1)::oid
 """
-# One row a change that differs; first that of all commits (each row tells how many there are in all), then those that
-# describe tables. Arguments: slot, up to where, about how many, publication, how many rows at most.
+# One row a change that differs, and how often it came; first that of all commits, then those that describe tables.
+# Arguments: slot, up to where, about how many, publication, how many rows at most.
 CHANGES = """
-    select change_xid, change, max(ended), sum(count(*)) over ()
+    select change_xid, change, max(ended), count(*)
     from (
         select
             case when get_byte(data, 0) in (66, 67) then 0 else xid::text::bigint end as change_xid,

@@ -48,8 +48,8 @@ class TableState:
             return f"{plain(self.relation)} cannot be captured: {self.unfit}"
         if not self.identity:
             return (
-                f"{plain(self.relation)} has no primary key, and no replica identity:"
-                f" alter table {self.spelled} replica identity full, or add a primary key"
+                f"{plain(self.relation)} has neither a primary key nor a replica identity; add one, or:"
+                f" alter table {self.spelled} replica identity full"
             )
         return None
 
@@ -143,8 +143,7 @@ class Vouching:
         tables, why = self.fit(definition)
         if why is not None:
             return {}, why
-        key_columns = {c.name: c for c in self._engine.table_columns(definition.relation_name) or ()}
-        found = mappings(self._engine, definition, [key_columns[name] for name in definition.key])
+        found = self._mappings(definition)
         for relation, mapping in found.items():
             state = tables[relation]
             needs = mapping.columns if mapping.columns is not None else ("every column",) if mapping.query else ()
@@ -152,6 +151,14 @@ class Vouching:
                 mend = f"alter table {state.spelled} replica identity full"
                 return {}, f"{plain(relation)} does not tell {needs[0]} of rows that change: {mend}"
         return found, self._publish(tables)
+
+    def mapped(self, definition: Definition) -> dict[str, str]:
+        """In words: how the rows of each source name the model's keys."""
+        return {plain(relation): mapping.said() for relation, mapping in self._mappings(definition).items()}
+
+    def _mappings(self, definition: Definition) -> dict[str, Mapping]:
+        columns = {c.name: c for c in self._engine.table_columns(definition.relation_name) or ()}
+        return mappings(self._engine, definition, [columns[name] for name in definition.key])
 
     def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
         """After a sweep in ``snapshot`` found all but ``drifted`` keys level: vouch for the model from then on. Why it
