@@ -108,9 +108,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
 
     make(database, tweets)
     list(setup(project))
-    check("auto")
-    sweeps = [measured(lambda: check("sweep"), "sweep", postmaster) for _ in range(max(1, runs // 2))]
-    sweep_wall, sweep_cpu = (statistics.median(values) for values in zip(*sweeps, strict=True))
+    sweep_wall, sweep_cpu = measured(lambda: check("auto"), "sweep", postmaster)
     print(f"\n{tweets:,} tweets, {5 * tweets:,} snapshots: a sweep takes {sweep_wall:.2f} s, {sweep_cpu:.2f} CPU s")
     print(
         f"{'keys':>8}{'check':>12}{'new sessions':>15}{'server CPU':>13}{'of the sweep':>15}{'sweep / check CPU':>20}"

@@ -43,6 +43,11 @@ create index if not exists {{ source.identifier }}_{{ column.name }}_idx on {{ s
     {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
 create index if not exists {{ source.identifier }}_loaded_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ dlt_loaded_at() }}));
     {%- endif %}
+    {#- posts that a new follower reading concerns, and the few decisions that are threads #}
+    {%- if 'thread_tweet_ids' in source.columns %}
+create index if not exists {{ source.identifier }}_posted_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ utc('posted_at') }}));
+create index if not exists {{ source.identifier }}_threads_idx on {{ source.schema }}.{{ source.identifier }} (decision_id) where thread_tweet_ids is not null;
+    {%- endif %}
     {#- change capture is told whole rows of it, as they were and as they are; altered once, since it takes a lock #}
 do $$ begin
     if (select relreplident <> 'f' from pg_class where oid = '{{ source.schema }}.{{ source.identifier }}'::regclass) then

@@ -63,6 +63,12 @@ def decode(data: bytes, shapes: Mapping[int, Shape]) -> Message | None:
     return Change(oid, whole if whole is not None else sides.get(b"K"), after)
 
 
+def commit_end(data: bytes) -> str:
+    """Where a commit ends in the log (an LSN), of its message."""
+    high, low = struct.unpack_from(">II", data, 10)
+    return f"{high:X}/{low:X}"
+
+
 def _shape(data: bytes) -> Shape:
     (oid,) = struct.unpack_from(">I", data, 1)
     at = 5

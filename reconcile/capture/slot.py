@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from reconcile.capture.decode import Shape, Truncate, decode
+from reconcile.capture.decode import Shape, Truncate, commit_end, decode
 from reconcile.capture.dirty import Dirty, Marked, Model
 from reconcile.capture.mapping import Mapping
 from reconcile.capture.state import CAP, CHANGES, SCHEMA
@@ -33,7 +33,8 @@ _VISIBLE = """
     ), true)
     from unnest($1::bigint[]) as xid, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xmax) as now
 """
-_XMAX = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+# Above every transaction whose commit was in the log before this one began.
+_OWN_XID = "select pg_current_xact_id()::text::bigint"
 
 
 class SlotLost(ReconcileError):
@@ -49,7 +50,7 @@ def slot_name(project: str, database: str, schema: str) -> str:
 
 @dataclass(frozen=True)
 class _Peeked:
-    """Differing changes with their transactions (32 bits), up to ``position``. ``cut``: there were too many to tell."""
+    """Messages with their transactions (32 bits), up to ``position``. ``cut``: there were too many to tell."""
 
     changes: list[tuple[int, bytes]]
     position: str
@@ -97,13 +98,14 @@ class Slot:
             rows = self._engine.rows(CHANGES, arguments)
         except EvaluationFailed as error:
             raise SlotLost(f"its changes cannot be read ({error})") from None
-        cut = len(rows) > _MOST
-        total = sum(count for _, _, _, count in rows)
-        ended = rows[0][2] if rows and rows[0][1] == b"" else None
-        position = target if ended is None or (total < _AT_ONCE and not cut) else _lsn(ended)
-        # where there are too many, which they are does not matter
-        changes = [] if cut else [(xid, data) for xid, data, _, _ in rows if data]
-        return _Peeked(changes, position, cut)
+        if len(rows) > _MOST:
+            # which they are does not matter, nor what comes after them: any key may have changed by now
+            return _Peeked([], target, cut=True)
+        changes = [(xid, bytes(data)) for xid, data in rows]
+        ended = [data for _, data in changes if data[:1] == b"C"]
+        told = len(changes) + len(ended)  # and as many beginnings
+        position = target if told < _AT_ONCE or not ended else commit_end(ended[-1])
+        return _Peeked(changes, position, cut=False)
 
     def _await_visible(self, peeked: _Peeked) -> None:
         """A commit is in the log before it can be seen (long before, where it waits for a standby). A model whose sweep
@@ -155,7 +157,7 @@ class Slot:
         models = self.models()
         if not models:
             return
-        xmax = int(self._engine.one(_XMAX)[0])
+        xmax = int(self._engine.one(_OWN_XID)[0])
         found = Dirty(self._engine, models, xmax)
         shapes: dict[int, Shape] = {}
         for low, data in peeked.changes:
@@ -209,11 +211,6 @@ class Slot:
             )
             for name, key, tables, mappings in rows
         ]
-
-
-def _lsn(text: str) -> str:
-    """An LSN of 16 hexadecimal digits as Postgres spells it."""
-    return f"{int(text[:8], 16):X}/{int(text[8:], 16):X}"
 
 
 def state(engine: PostgresEngine, name: str) -> dict[str, Any] | None:

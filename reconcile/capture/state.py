@@ -59,20 +59,11 @@ TABLE = """
     from pg_class c
     where c.oid = to_regclass($1)::oid
 """
-# One row a change that differs, and how often it came; first that of all commits, then those that describe tables.
+# Changes in the order of their commits, and each commit after its own; where they begin does not matter.
 # Arguments: slot, up to where, about how many, publication, how many rows at most.
 CHANGES = """
-    select change_xid, change, max(ended), count(*)
-    from (
-        select
-            case when get_byte(data, 0) in (66, 67) then 0 else xid::text::bigint end as change_xid,
-            case when get_byte(data, 0) in (66, 67) then ''::bytea else data end as change,
-            case when get_byte(data, 0) = 67 then encode(substr(data, 11, 8), 'hex') end as ended
-        from pg_logical_slot_peek_binary_changes(
-            $1, $2::pg_lsn, $3, 'proto_version', '1', 'publication_names', $4
-        )
-    ) as peeked
-    group by change_xid, change
-    order by case when change = '' then 0 when get_byte(change, 0) = 82 then 1 else 2 end
+    select xid::text::bigint, data
+    from pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, $3, 'proto_version', '1', 'publication_names', $4)
+    where get_byte(data, 0) <> 66
     limit $5
 """
