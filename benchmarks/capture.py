@@ -42,6 +42,7 @@ LATEST = """
     where place = 1
 """
 COUNTS = (10, 100, 1_000, 10_000)
+CROSSING = (30_000, 60_000, 90_000)  # where keys and sweep meet, at the first size
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -137,6 +138,17 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
             f"{wall / sweep_wall:15.2%}{times:>20}",
             flush=True,
         )
+    if tweets <= 1_000_000:
+        for count in CROSSING:
+            change(database, tweets, count)
+            began = time.perf_counter()
+            found = judge_definition(engine, project.definitions[0], Asked("auto"), None, now(), capture=session)
+            wall = time.perf_counter() - began
+            assert found.verdict is Verdict.LEVEL
+            print(
+                f"{count:8,}{wall:10.1f} s by {found.scope.mode}: {wall / sweep_wall:.0%} of the first sweep",
+                flush=True,
+            )
     engine.close()
     session.close()
     list(teardown(project))
