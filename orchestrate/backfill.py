@@ -43,7 +43,7 @@ def backfill(
             "no database to copy from: name it (levelset backfill postgresql://me@host/db), or set credentials under"
             " [sources.legacy] in .dlt/secrets.toml"
         )
-    shown = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", address)
+    shown = re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//([^:/@]*):.*@", r"//\1:***@", address))
     try:
         engine = create_engine(address)
         found = inspect(engine).get_table_names(schema)

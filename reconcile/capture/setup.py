@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconcile.capture.session import name_of
 from reconcile.capture.slot import state
-from reconcile.capture.state import DROPS, SCHEMA, TABLES
+from reconcile.capture.state import NAMES, SCHEMA, TABLES
 from reconcile.capture.vouch import Vouching
 from reconcile.definition import Definition, quote
 from reconcile.engines.base import Engine
@@ -66,11 +66,11 @@ def teardown(project: Project) -> Iterator[Finding]:
             yield Finding(Level.FINE, "slot", f"{name} is dropped")
         engine.execute(f'drop publication if exists "{name}"')
         if engine.table_columns(f"{SCHEMA}.capture") is not None:
-            for table in ("capture_key", "capture_model", "capture_table", "capture"):
-                engine.execute(f"delete from {SCHEMA}.{table} where slot = $1", [name])
+            for table in NAMES:
+                engine.execute(f"delete from {table} where slot = $1", [name])
             if not engine.one(f"select count(*) from {SCHEMA}.capture")[0]:  # another project's capture goes on
-                for statement in DROPS:
-                    engine.execute(statement)
+                for table in NAMES:
+                    engine.execute(f"drop table {table}")
         if not engine.rows(
             f"select 1 from pg_class where relnamespace = to_regnamespace('{SCHEMA}') limit 1"
         ):  # no journal

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from reconcile.capture.decode import Shape, Truncate, commit_end, decode
 from reconcile.capture.dirty import Dirty, Marked, Model
 from reconcile.capture.mapping import Mapping
@@ -23,6 +25,7 @@ from reconcile.errors import EvaluationFailed, ReconcileError
 _AT_ONCE = 50_000  # changes peeked at once; a longer transaction comes whole
 _MOST = 2 * CAP  # differing changes taken from one peek
 _VISIBLE_SECONDS = 10.0
+_BUSY_SECONDS = 5.0  # how long another session may have the slot
 # Whether a snapshot taken now sees all of these transactions, given by their lower 32 bits. One that is at or above the
 # snapshot's end is committing at this moment.
 _VISIBLE = """
@@ -69,10 +72,17 @@ class Slot:
         # a commit that waits for its log: after it, all that anybody can see is in the log up to here
         self._engine.execute("select pg_logical_emit_message(true, 'reconcile', '')")
         target = str(self._engine.one("select pg_current_wal_flush_lsn()::text")[0])
-        while (position := self._read_some(target)) != target:
-            pass
-        self.position = position
-        return position
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while self.position != target:
+            try:
+                self.position = self._read_some(target)
+            except EvaluationFailed as error:
+                # another session advances the slot at this moment
+                busy = isinstance(error.__cause__, psycopg.errors.ObjectInUse)
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        return target
 
     def _read_some(self, target: str) -> str:
         engine = self._engine
@@ -94,10 +104,7 @@ class Slot:
 
     def _peek(self, target: str) -> _Peeked:
         arguments = [self.name, target, _AT_ONCE, f'"{self.name}"', _MOST + 1]
-        try:
-            rows = self._engine.rows(CHANGES, arguments)
-        except EvaluationFailed as error:
-            raise SlotLost(f"its changes cannot be read ({error})") from None
+        rows = self._engine.rows(CHANGES, arguments)
         if len(rows) > _MOST:
             # which they are does not matter, nor what comes after them: any key may have changed by now
             return _Peeked([], target, cut=True)

@@ -31,9 +31,7 @@ TABLES = (
         primary key (slot, model, key, xid)
     )""",
 )
-DROPS = tuple(
-    f"drop table if exists {SCHEMA}.{name}" for name in ("capture_key", "capture_model", "capture_table", "capture")
-)
+NAMES = tuple(f"{SCHEMA}.{name}" for name in ("capture_key", "capture_model", "capture_table", "capture"))
 
 # A relation's identity in one row: oid, file node, what an update or delete of it tells ('' nothing, 'full' every
 # column, else the columns of a key), why it cannot be captured

@@ -201,14 +201,10 @@ class Vouching:
                 [self._slot, definition.unique_id, json.dumps([list(key) for key in level]), snapshot],
             )
 
-    def forget(self, unique_ids: Sequence[str] | None = None) -> None:
-        """Vouch for these models no longer (None: for none)."""
+    def forget(self) -> None:
+        """Vouch for no model any longer."""
         for table in ("capture_key", "capture_model"):
-            condition = "" if unique_ids is None else " and model = any($2)"
-            self._engine.execute(
-                f"delete from {SCHEMA}.{table} where slot = $1{condition}",
-                [self._slot, *([list(unique_ids)] if unique_ids is not None else [])],
-            )
+            self._engine.execute(f"delete from {SCHEMA}.{table} where slot = $1", [self._slot])
 
     def fit(self, definition: Definition) -> tuple[dict[str, TableState], str | None]:
         """The tables that a model depends on and its own, and why their changes cannot be captured, if so."""

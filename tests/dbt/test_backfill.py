@@ -135,6 +135,7 @@ def test_what_cannot_be_copied_is_a_sentence_without_the_password(database: Data
             r"cannot read postgresql://postgres:\*\*\*@.+ does not exist",
         ),
         ("mysql://me:secret@db/x", r"cannot read mysql://me:\*\*\*@db/x: "),
+        ("mysql://me:a@secret@db/x?password=secret@", r"cannot read mysql://me:\*\*\*@"),
         ("nonsense", "cannot read nonsense: "),
     ):
         with pytest.raises(Trouble, match=said) as refused:

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -431,3 +432,12 @@ def test_capture_and_sweep_agree_whatever_transactions_are_open(bench: CaptureBe
     for session in sessions:
         session.close()
     assert modes.count("capture") > len(modes) / 2
+
+
+def test_checks_at_once_wait_for_each_other_and_lose_nothing(bench: CaptureBench) -> None:
+    bench.run("update kept set v = v + 1 where id = 2")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: [bench.check(CAPTURE) for _ in range(10)], range(4)))
+    assert {(table.verdict, table.scope.mode, table.drift.changed) for run in found for table in run} == {
+        (Verdict.DRIFT, "capture", 1)
+    }
