@@ -19,6 +19,7 @@ from reconcile.capture import slot as capture_slot
 from reconcile.capture import vouch
 from reconcile.capture.session import CaptureSession
 from reconcile.capture.slot import Slot
+from reconcile.errors import EvaluationFailed
 from reconcile.report import Drift, Verdict
 from tests.conftest import Database
 from tests.reconcile.capture_bench import AUTO, CAPTURE, SUMS, CaptureBench, captured, sums
@@ -441,3 +442,20 @@ def test_checks_at_once_wait_for_each_other_and_lose_nothing(bench: CaptureBench
     assert {(table.verdict, table.scope.mode, table.drift.changed) for run in found for table in run} == {
         (Verdict.DRIFT, "capture", 1)
     }
+
+
+def test_a_slot_that_another_session_has_at_this_moment_is_waited_for(
+    bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peek, refused = Slot._peek, []
+
+    def busy_twice(self: Slot, target: str) -> Any:
+        if len(refused) < 2:
+            refused.append(target)
+            raise EvaluationFailed("is active for PID 1") from psycopg.errors.ObjectInUse()
+        return peek(self, target)
+
+    monkeypatch.setattr(Slot, "_peek", busy_twice)
+    bench.run("update kept set v = v + 1 where id = 2")
+    assert bench.check(CAPTURE).drift.changed == 1
+    assert len(refused) == 2
