@@ -142,6 +142,20 @@ def docs(target: str | None, show: bool) -> int:
     return 0
 
 
+@levelset.command()
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
+@click.option("--no-open", is_flag=True, help="Write the page and say where, without opening it.")
+def report(target: str | None, no_open: bool) -> int:
+    """Write and open the page of how things stand: open drift, time to repair, fresh sources, extraction."""
+    from orchestrate.jobs import report_command
+
+    page = report_command(target)
+    click.echo(page)
+    if not no_open and sys.stdout.isatty() and click.launch(str(page)) != 0:
+        raise Trouble(f"no browser could be opened: open {page} yourself")
+    return 0
+
+
 @click.group(context_settings=_SETTINGS)
 @click.version_option(VERSION, prog_name="extract")
 def extract() -> None:

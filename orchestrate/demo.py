@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from rich.console import Console
@@ -20,6 +21,9 @@ from orchestrate.breakage import break_tables, found_by, mend_key
 from orchestrate.dbt import environment, run_dbt
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target
+
+if TYPE_CHECKING:
+    from reconcile.report import Report
 
 _DAY_BEFORE = timedelta(hours=26)  # the first collection looks at yesterday, so that the second has something new
 _STEPS = 10
@@ -79,12 +83,13 @@ def run_demo(project: Path, source: str | None = None) -> int:
     with steps.step("dbt build (incremental: only what the load touched)") as said:
         said(run_dbt(target, "build").line())
     with environment(target.environment()):
-        _prove(steps, server, project)
-    with steps.step("docs") as said:
+        reports = _prove(steps, server, project)
+    with steps.step("docs and reports") as said:
         run_dbt(target, "docs", "generate", "--static")
-        said("one offline page")
+        folder = _write_reports(project, reports)
+        said("offline pages")
     console.print(f"\nLevel again, {time.monotonic() - started:.0f} s in all. Look at:")
-    console.print(f"  report    {project / '.levelset' / 'demo' / 'drift.html'}")
+    console.print(f"  report    {folder / 'drift.html'}   (repair.html beside it; levelset report: how things stand)")
     console.print(f"  docs      {project / 'target' / 'static_index.html'}")
     console.print(f"  database  {target.url}   (levelset status; levelset down stops it)")
     return 0
@@ -131,20 +136,31 @@ def _collect(target: Target, site: object, job: str, source: str | None, console
     return f"{summary.updated} updated, {summary.skipped} skipped, {summary.failed} without counters"
 
 
-def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> None:
+def _write_reports(project: Path, reports: dict[str, Report]) -> Path:
+    """The pages, with the way to the dbt docs, and the drift as JSON; their folder."""
+    from reconcile.commands.common import write_report
+
+    folder = project / ".levelset" / "demo"
+    for name, report in reports.items():
+        write_report(report, "html", folder / f"{name}.html", project)
+    write_report(reports["drift"], "json", folder / "drift.json", project)
+    return folder
+
+
+def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, Report]:
+    """Level, broken, found, mended, level: the reports of the drift and of its repair."""
+    from reconcile import history
     from reconcile.check import check
     from reconcile.project import Options
-    from reconcile.render import FORMATS
     from reconcile.render.human import print_report
     from reconcile.repairing import Asked, repair_run
     from reconcile.report import Verdict
     from reconcile.watching import Watcher
 
     options = Options(project_dir=project, profiles_dir=project, target="embedded")
-    folder = project / ".levelset" / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
     with steps.step("reconcile check") as said:
         report = check(options)
+        history.keep(report, project)
         said(f"{report.verdict.value}: {len(report.tables)} tables hold exactly what a full refresh would build")
         if report.verdict is not Verdict.LEVEL:
             print_report(report, steps.console)
@@ -154,17 +170,17 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> None:
         said("\n         ".join(["", *broken.said]))
     with steps.step("reconcile check, repair, check again") as said:
         drifted = check(options)
-        for kind in ("html", "json"):
-            (folder / f"drift.{kind}").write_text(FORMATS[kind](drifted), encoding="utf-8")
+        history.keep(drifted, project)
         if found_by(drifted) != broken.keys:
             print_report(drifted, steps.console)
             raise Trouble("reconcile did not find exactly what was broken: this is a bug, please report it")
         print_report(drifted, steps.console)
         everything = Asked(None, True, allow_delete=True, max_rows=100, max_percent=10.0, confirm=lambda _: True)
         repaired = repair_run(options, everything, Watcher())
-        (folder / "repair.html").write_text(FORMATS["html"](repaired), encoding="utf-8")
+        history.keep(repaired, project)
         print_report(repaired, steps.console)
         mend_key(server.conninfo)
         if repaired.exit_code != 0:
             raise Trouble("the repair did not make the tables level again: this is a bug, please report it")
         said(f"found exactly the {len(broken.keys)} broken rows, mended them, level again")
+    return {"drift": drifted, "repair": repaired}

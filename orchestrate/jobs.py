@@ -67,3 +67,24 @@ def docs_command(target: str | None) -> Path:
     warehouse.before_connect(where.name, project)
     run_dbt(where, "docs", "generate", "--static")
     return project / "target" / "static_index.html"
+
+
+def report_command(target: str | None) -> Path:
+    """``levelset report``: the page it has written. Raises Trouble where nothing was ever checked."""
+    from orchestrate.dbt import environment
+    from reconcile.errors import ReconcileError
+    from reconcile.overview import overview
+    from reconcile.project import Options
+    from reconcile.render.overview import render_overview
+
+    project = main_project()
+    where = choose(project, target)
+    page = project / "target" / "reconcile" / "report.html"
+    with environment(where.environment()):
+        try:
+            found = overview(Options(project_dir=project, profiles_dir=project, target=where.name))
+        except ReconcileError as error:
+            raise Trouble(str(error)) from error
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_overview(found), encoding="utf-8")
+    return page

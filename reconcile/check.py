@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from reconcile.capture.session import CaptureSession, open_capture
 from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import before_connect, open_engine
+from reconcile.places import find_declared
 from reconcile.project import Options, Project, load
 from reconcile.proofs import Proofs
-from reconcile.report import Report, TableReport
+from reconcile.recording import record
+from reconcile.report import Report, TableReport, Verdict
 from reconcile.runs import new_run_id, now
 from reconcile.verdict import Asked, judge_definition
 from reconcile.watching import Watcher
@@ -28,16 +31,21 @@ def open_project(options: Options) -> Project:
 
 
 def check(
-    options: Options, fail_on: tuple[str, ...] = (), watcher: Watcher = _SILENT, asked: Asked = _EVERYTHING
+    options: Options,
+    fail_on: tuple[str, ...] = (),
+    watcher: Watcher = _SILENT,
+    asked: Asked = _EVERYTHING,
+    start_record: bool = False,
 ) -> Report:
     """Judge every selected model. Raises ReconcileError where the run as a whole cannot be done.
 
+    The verdicts are kept in the database where its schema ``reconcile`` exists, or with ``start_record``.
     A model that cannot be judged does not stop the others: it stands in the report as error or unverified.
     """
     started_at, run_id = now(), new_run_id()
     project = open_project(options)
     tables = check_tables(project, watcher, asked)
-    return Report(
+    report = Report(
         run_id=run_id,
         command="check",
         target=project.connection.target,
@@ -45,7 +53,10 @@ def check(
         finished_at=now(),
         tables=tables,
         fail_on=fail_on,
+        excluded=project.excluded,
     )
+    record(report, project.connection, create=start_record)
+    return report
 
 
 def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _EVERYTHING) -> tuple[TableReport, ...]:
@@ -73,7 +84,9 @@ def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _E
                 running.discard(engine)
             engine.close()
         watcher.ended(found)
-        return found
+        if found.verdict is Verdict.LEVEL:
+            return found
+        return replace(found, declared=find_declared(project.root, definition.declared_in, definition.name))
 
     pool = ThreadPoolExecutor(workers)
     try:

@@ -8,6 +8,7 @@ import click
 
 from reconcile import VERSION
 from reconcile.commands.capture import setup, teardown, watch
+from reconcile.commands.install import install
 from reconcile.commands.judge import check, diff, repair, undo
 from reconcile.commands.look import doctor, explain
 from reconcile.commands.past import history, report_command, show
@@ -62,5 +63,6 @@ def cli() -> None:
     """
 
 
-for _command in (check, diff, repair, undo, setup, teardown, watch, explain, doctor, history, show, report_command):
+_COMMANDS = (check, diff, repair, undo, setup, teardown, watch, explain, doctor, history, show, report_command, install)
+for _command in _COMMANDS:
     cli.add_command(_command)

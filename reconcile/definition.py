@@ -64,6 +64,7 @@ class Definition:
     contract: Mapping[str, str]
     settings: Settings
     path: str
+    declared_in: str | None = None  # the yml file that names it
     unverifiable: str | None = None
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
     built_at: str | None = None  # when that was (ISO 8601)

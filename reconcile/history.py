@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from reconcile.errors import ReconcileError
 from reconcile.render import render_json
-from reconcile.report import Report, report_from_dict
+from reconcile.report import PastRun, PastTable, Report, report_from_dict
 
 log = logging.getLogger("reconcile")
 KEPT = 200  # runs
+_ON_A_PAGE = 60  # runs of a timeline
 
 
 def folder(project_dir: Path) -> Path:
@@ -45,15 +47,26 @@ def read(project_dir: Path, run_id: str | None = None) -> Report:
     return _load(found[0])
 
 
-def read_all(project_dir: Path) -> list[Report]:
-    """Every kept report, oldest first; files that are no report are passed over with a word."""
+def read_all(project_dir: Path, latest: int | None = None) -> list[Report]:
+    """Every kept report, or the ``latest`` ones, oldest first; what is no report is passed over with a word."""
     reports = []
-    for file in sorted(folder(project_dir).glob("*.json")):
+    for file in sorted(folder(project_dir).glob("*.json"))[-latest if latest else None :]:
         try:
             reports.append(_load(file))
         except ReconcileError as error:
             log.warning("%s", error)
     return reports
+
+
+def with_past(report: Report, project_dir: Path) -> Report:
+    """The report with what the runs before it found on the same target."""
+    before = (r for r in read_all(project_dir, _ON_A_PAGE) if r.target == report.target and r.run_id < report.run_id)
+    return replace(report, past=tuple(map(past_run, before)))
+
+
+def past_run(report: Report) -> PastRun:
+    tables = {table.name: PastTable(table.verdict, table.drift.of_rows()) for table in report.tables}
+    return PastRun(report.run_id, report.finished_at, tables)
 
 
 def _load(file: Path) -> Report:

@@ -23,8 +23,10 @@ from typing import Any
 
 from reconcile.batches import batches_of
 from reconcile.builds import last_builds
-from reconcile.definition import Definition, Node, Settings, mentions, splice, why_volatile
+from reconcile.definition import Definition, Node, mentions, splice, why_volatile
 from reconcile.errors import ProjectError
+from reconcile.report import Excluded
+from reconcile.settings import names_of, settings_of
 
 _LEAVES = ("seed", "snapshot")
 _MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
@@ -78,6 +80,13 @@ class Project:
     definitions: tuple[Definition, ...]
     root: Path
     name: str = ""
+    left_out: tuple[Excluded, ...] = ()
+
+    @property
+    def excluded(self) -> tuple[Excluded, ...]:
+        """The incremental models that are not judged: left out by --exclude, or switched off in their settings."""
+        off = (d for d in self.definitions if not d.settings.enabled)
+        return self.left_out + tuple(Excluded(d.name, d.unique_id, "meta.reconcile.enabled is false") for d in off)
 
 
 def load(options: Options, before_connect: BeforeConnect = lambda target, root: None) -> Project:
@@ -86,8 +95,8 @@ def load(options: Options, before_connect: BeforeConnect = lambda target, root: 
     ``before_connect`` is told the target and the project's folder before anything connects. Raises
     ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """
-    root = _root(options.project_dir)
-    with _nothing_on_stdout():
+    root = root_of(options.project_dir)
+    with nothing_on_stdout():
         return _load(options, root, before_connect)
 
 
@@ -96,17 +105,17 @@ def profile_connection(options: Options, target: str) -> Connection:
     from dbt.flags import set_from_args
     from dbt_common.context import set_invocation_context
 
-    root = _root(options.project_dir)
-    with _nothing_on_stdout():
+    root = root_of(options.project_dir)
+    with nothing_on_stdout():
         folder = options.profiles_dir or (
             Path.cwd() if (Path.cwd() / "profiles.yml").exists() else Path.home() / ".dbt"
         )
         set_from_args(Namespace(PROFILES_DIR=str(folder), PROJECT_DIR=str(root)), None)
         set_invocation_context(dict(os.environ))  # what env_var() in profiles.yml reads
-        return _connection(replace(options, target=target), root)
+        return connection_of(replace(options, target=target), root)
 
 
-def _root(folder: Path) -> Path:
+def root_of(folder: Path) -> Path:
     root = folder.expanduser().resolve()
     if not (root / "dbt_project.yml").is_file():
         raise ProjectError(f"no dbt_project.yml in {root}: run in a dbt project, or name one with --project-dir")
@@ -114,14 +123,14 @@ def _root(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _nothing_on_stdout() -> Iterator[None]:
+def nothing_on_stdout() -> Iterator[None]:
     """dbt and what it loads may print; our stdout is data."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Project:
-    manifest = _invoke(options, None, "parse", resolve_root=root)
+    manifest = run_command(options, None, "parse", resolve_root=root)
     selected = _select(options, manifest, root)
     models = {
         unique_id: node
@@ -131,7 +140,7 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
     chosen = [unique_id for unique_id in selected if manifest.nodes[unique_id].config.materialized == "incremental"]
     if not chosen:
         raise ProjectError(_nothing_selected(options, manifest))
-    before_connect(_connection(options, root).target, root)
+    before_connect(connection_of(options, root).target, root)
     # config(full_refresh=false) beats the flag in dbt, and is common: both are set
     for node in models.values():
         node.config.full_refresh = True
@@ -142,11 +151,11 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
         for unique_id in wanted
         if unique_id in compiled
     }
-    connection = _connection(options, root)
+    connection = connection_of(options, root)
     leaves = [*manifest.sources.values(), *(n for n in manifest.nodes.values() if n.resource_type in _LEAVES)]
     loads = _Loads(
         {leaf.relation_name: getattr(leaf, "loaded_at_field", None) for leaf in leaves if leaf.relation_name},
-        last_builds(root, connection.target, _connection(replace(options, target=None), root).target),
+        last_builds(root, connection.target, connection_of(replace(options, target=None), root).target),
     )
     definitions = tuple(
         replace(
@@ -155,17 +164,18 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Projec
         )
         for unique_id in sorted(chosen)
     )
-    return Project(connection, definitions, root, manifest.metadata.project_name)
+    left_out = _left_out(options, manifest, chosen, root)
+    return Project(connection, definitions, root, manifest.metadata.project_name, left_out)
 
 
 def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path) -> str | None:
     """What the model's next build would run; None where dbt cannot say. dbt runs once at a time in a process."""
     node = manifest.nodes[unique_id]
-    with _one_dbt, _nothing_on_stdout():
+    with _one_dbt, nothing_on_stdout():
         try:
             node.config.full_refresh = None
             extra = ["--no-populate-cache", "--indirect-selection", "empty", "--select", "fqn:" + ".".join(node.fqn)]
-            outcome = _invoke(options, manifest, "compile", resolve_root=root, extra=extra)
+            outcome = run_command(options, manifest, "compile", resolve_root=root, extra=extra)
         except ProjectError as error:
             log.info("%s: the incremental SQL is not known: %s", node.name, error)
             return None
@@ -195,7 +205,7 @@ def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
         impl.DEFAULT_BASE_BEHAVIOR_FLAGS[:] = flags
 
 
-def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
+def run_command(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
     arguments = [*command, *_QUIET, "--target-path", str(_target_path(options, resolve_root)), *extra]
     arguments += ["--project-dir", str(resolve_root)]
     for flag, value in (
@@ -210,7 +220,7 @@ def _invoke(options: Options, manifest: Any, *command: str, resolve_root: Path, 
     if isinstance(outcome.exception, KeyboardInterrupt):
         raise outcome.exception  # Ctrl-C while dbt works is no failure of dbt's
     if outcome.exception is not None:
-        raise ProjectError(f"dbt {command[0]} failed: {_sentence(outcome.exception)}")
+        raise ProjectError(f"dbt {command[0]} failed: {sentence(outcome.exception)}")
     return outcome.result
 
 
@@ -218,7 +228,7 @@ def _target_path(options: Options, root: Path) -> Path:
     return root / "target" / "reconcile" / (options.target or "default")
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     return " ".join(str(error).split())[:600]
 
 
@@ -231,8 +241,18 @@ def _select(options: Options, manifest: Any, root: Path) -> list[str]:
         extra += ["--selector", options.selector]
     if options.state:
         extra += ["--state", str(options.state.resolve())]
-    found = _invoke(options, manifest, "list", resolve_root=root, extra=extra)
+    found = run_command(options, manifest, "list", resolve_root=root, extra=extra)
     return [json.loads(line)["unique_id"] for line in found or []]
+
+
+def _left_out(options: Options, manifest: Any, chosen: list[str], root: Path) -> tuple[Excluded, ...]:
+    """The incremental models that --exclude took out of the selection."""
+    if not options.exclude:
+        return ()
+    found = _select(replace(options, exclude=()), manifest, root)
+    nodes = [manifest.nodes[unique_id] for unique_id in sorted(set(found) - set(chosen))]
+    why = f"--exclude {' '.join(options.exclude)}"
+    return tuple(Excluded(n.name, n.unique_id, why) for n in nodes if n.config.materialized == "incremental")
 
 
 def _nothing_selected(options: Options, manifest: Any) -> str:
@@ -269,7 +289,7 @@ def _closure(chosen: list[str], models: Mapping[str, Any]) -> list[str]:
 def _compile(options: Options, manifest: Any, nodes: list[Any], root: Path) -> dict[str, Any]:
     names = ["fqn:" + ".".join(node.fqn) for node in nodes]
     extra = ["--full-refresh", "--no-populate-cache", "--indirect-selection", "empty", "--select", *names]
-    outcome = _invoke(options, manifest, "compile", resolve_root=root, extra=extra)
+    outcome = run_command(options, manifest, "compile", resolve_root=root, extra=extra)
     return {result.node.unique_id: result for result in outcome.results}
 
 
@@ -301,32 +321,6 @@ def _contract(node: Any) -> dict[str, str]:
     return {column.name: column.data_type for column in node.columns.values() if column.data_type}
 
 
-def _settings(node: Any) -> Settings:
-    meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
-    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty"}
-    if unknown:
-        raise ProjectError(
-            f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
-        )
-    never_updated = (
-        getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
-    )
-    return Settings(
-        key=_names(meta["key"]) if meta.get("key") else None,
-        ignore=frozenset(_names(meta.get("ignore") or []) + _names(never_updated)),
-        tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
-        enabled=bool(meta.get("enabled", True)),
-        key_from={
-            name: said if isinstance(said, str) else tuple(said) for name, said in (meta.get("key_from") or {}).items()
-        },
-        allow_empty=bool(meta.get("allow_empty", False)),
-    )
-
-
-def _names(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
 @dataclass(frozen=True)
 class _Loads:
     """What models read that is no model: relation -> dbt's loaded_at_field, which tells when a row was loaded; and
@@ -345,8 +339,8 @@ class _Loads:
 
 
 def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads) -> Definition:
-    settings = _settings(node)
-    key = settings.key or _names(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
+    settings = settings_of(node)
+    key = settings.key or names_of(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
     found = Definition(
         unique_id=node.unique_id,
         name=node.name,
@@ -356,6 +350,7 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
         contract=_contract(node),
         settings=settings,
         path=node.original_file_path,
+        declared_in=node.patch_path.partition("://")[2] if node.patch_path else None,
     )
     if node.language != "sql":
         return replace(found, unverifiable="a Python model has no SQL to evaluate")
@@ -378,7 +373,7 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
     return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at, volatile=volatile)
 
 
-def _connection(options: Options, root: Path) -> Connection:
+def connection_of(options: Options, root: Path) -> Connection:
     import yaml
     from dbt.config.runtime import load_profile
 
@@ -386,6 +381,6 @@ def _connection(options: Options, root: Path) -> Connection:
         variables = yaml.safe_load(options.vars) if options.vars else {}
         profile = load_profile(str(root), variables, options.profile, options.target, options.threads)
     except Exception as error:
-        raise ProjectError(f"the dbt profile cannot be used: {_sentence(error)}") from error
+        raise ProjectError(f"the dbt profile cannot be used: {sentence(error)}") from error
     credentials = profile.credentials
     return Connection(credentials.type, profile.target_name, profile.threads, credentials, options.lock_timeout)

@@ -349,4 +349,5 @@ def repair_report(project: Project, tables: tuple[TableReport, ...], started_at:
         finished_at=now(),
         tables=tables,
         repair=outcome,
+        excluded=project.excluded,
     )

@@ -10,6 +10,7 @@ from reconcile.check import check_tables, open_project
 from reconcile.errors import Refused
 from reconcile.plan import PlannedRow, write_plan
 from reconcile.project import Options
+from reconcile.recording import record
 from reconcile.repair import Applied, Guards, RepairSession, check_guards, repair_report, repair_session
 from reconcile.report import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
 from reconcile.runs import now
@@ -70,7 +71,10 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
             outcome = replace(outcome, plan_file=str(path))
     if asked.apply:
         tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
-    return repair_report(project, tables, started_at, outcome)
+    report = repair_report(project, tables, started_at, outcome)
+    if asked.apply:
+        record(report, project.connection)
+    return report
 
 
 def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome) -> Applied:

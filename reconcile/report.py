@@ -100,6 +100,40 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """Where a model's yml names it: a file, from the project's root, and a line, from 1."""
+
+    path: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """An incremental model that was not judged because it was left out, and by what."""
+
+    name: str
+    unique_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PastTable:
+    """What an earlier run found of a table: its verdict, and how many keys differed."""
+
+    verdict: Verdict
+    keys: int
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """An earlier run on the same target, table by table (by name)."""
+
+    run_id: str
+    at: str
+    tables: dict[str, PastTable]
+
+
+@dataclass(frozen=True)
 class TableReport:
     name: str
     unique_id: str | None
@@ -116,7 +150,8 @@ class TableReport:
     error: str | None = None
     hints: tuple[str, ...] = ()
     elapsed_ms: int = 0
-    path: str | None = None  # the model's file, for annotations; not part of the JSON contract
+    path: str | None = None  # the model's .sql file, from the project's root
+    declared: Declared | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +223,10 @@ def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
 
 @dataclass(frozen=True)
 class Report:
-    """One run. Times are ISO 8601 in UTC."""
+    """One run. Times are ISO 8601 in UTC.
+
+    ``past`` and ``docs`` (the address of the dbt docs) are what the page shows beside the run: no part of its JSON.
+    """
 
     run_id: str
     command: str
@@ -199,6 +237,9 @@ class Report:
     error: str | None = None
     repair: RepairOutcome | None = None
     fail_on: tuple[str, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    past: tuple[PastRun, ...] = ()
+    docs: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -224,7 +265,6 @@ class Report:
         tables = []
         for table in self.tables:
             entry = asdict(table)
-            entry.pop("path")
             entry["key"] = list(table.key)
             entry["verdict"] = table.verdict.value
             entry["schema_changes"] = list(entry["schema_changes"])
@@ -242,6 +282,7 @@ class Report:
             "exit_code": self.exit_code,
             "totals": asdict(self.totals),
             "tables": tables,
+            "excluded": [asdict(excluded) for excluded in self.excluded],
             "repair": self.repair.as_dict() if self.repair is not None else None,
         }
         if self.error is not None:
@@ -262,6 +303,7 @@ def report_from_dict(body: dict[str, Any]) -> Report:
                 "scope": Scope(**table["scope"]),
                 "drift": Drift(**table["drift"]),
                 "hints": tuple(table.get("hints", ())),
+                "declared": Declared(**table["declared"]) if table.get("declared") else None,
                 "schema_changes": tuple(SchemaChange(**change) for change in table["schema_changes"]),
                 "samples": tuple(
                     Sample(**{**s, "columns": {name: Cell(**cell) for name, cell in s["columns"].items()}})
@@ -273,4 +315,6 @@ def report_from_dict(body: dict[str, Any]) -> Report:
     )
     names = ("run_id", "command", "target", "started_at", "finished_at")
     repair = _repair_from_dict(body["repair"])
-    return Report(**{name: body[name] for name in names}, tables=tables, error=body.get("error"), repair=repair)
+    excluded = tuple(Excluded(**entry) for entry in body.get("excluded", ()))
+    given = {name: body[name] for name in names}
+    return Report(**given, tables=tables, error=body.get("error"), repair=repair, excluded=excluded)

@@ -1,5 +1,5 @@
 {#
-  Create the loader's tables, empty, from the columns that the source declares. Only statements are emitted:
+  Create the schema in which reconcile keeps its verdicts, and the loader's tables, empty, from the columns that the source declares. Only statements are emitted:
   looking relations up here would open a transaction that dbt-duckdb never commits.
 #}
 {% macro create_raw_tables() %}
@@ -13,6 +13,7 @@ create table if not exists {{ source.schema }}.{{ source.identifier }} (
 );
             {{ create_raw_indexes(source) }}
         {% endfor %}
+create schema if not exists reconcile;
     {% else %}
 select 1
     {% endif %}

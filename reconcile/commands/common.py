@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
 from reconcile.errors import ReconcileError
 from reconcile.report import Report
 from reconcile.watching import Watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 REPORTS = ("json", "markdown", "junit", "html", "github")
 
@@ -102,7 +108,7 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
     except ReconcileError as error:
         report = _failed(command, given, str(error))
     for kind, path in targets:
-        write_report(report, kind, path)
+        write_report(report, kind, path, given["project_dir"])
     if given["output"] == "json":
         from reconcile.render import render_json
 
@@ -122,12 +128,17 @@ def _failed(command: str, given: dict[str, Any], error: str) -> Report:
 
 
 def print_human(report: Report, no_color: bool) -> None:
-    from rich.console import Console
-
     from reconcile.render.human import print_report
 
-    width = None if sys.stdout.isatty() else 120
-    print_report(report, Console(no_color=no_color or None, width=width, highlight=False, emoji=False, markup=False))
+    print_report(report, console(no_color))
+
+
+def console(no_color: bool) -> Console:
+    """Where people read: as wide as their terminal, 120 columns (or COLUMNS) where there is none."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(no_color=no_color or None, width=width, highlight=False, emoji=False, markup=False)
 
 
 def _report_target(value: str) -> tuple[str, Path]:
@@ -137,11 +148,32 @@ def _report_target(value: str) -> tuple[str, Path]:
     return kind, Path(path)
 
 
-def write_report(report: Report, kind: str, path: Path) -> None:
-    from reconcile.files import write_whole
+def write_report(report: Report, kind: str, path: Path, project_dir: Path) -> None:
+    """Write a report of one kind; a page is given the past runs and the way to the dbt docs too."""
+    from reconcile import history
     from reconcile.render import FORMATS
 
+    if kind == "html":
+        report = replace(history.with_past(report, project_dir), docs=docs_address(project_dir, path))
+    write_text(path, kind, FORMATS[kind](report))
+
+
+def write_text(path: Path, kind: str, text: str) -> None:
+    """Write a report's text. Raises click's error where it cannot be written."""
+    from reconcile.files import write_whole
+
     try:
-        write_whole(path, lambda file: file.write(FORMATS[kind](report)))
+        write_whole(path, lambda file: file.write(text))
     except OSError as error:
         raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error
+
+
+def docs_address(project_dir: Path, page: Path) -> str | None:
+    """Where a page finds the dbt docs: RECONCILE_DOCS_URL, else the docs that lie in the project, relative to it."""
+    if address := os.environ.get("RECONCILE_DOCS_URL"):
+        return address.partition("#")[0] if address.startswith(("http://", "https://")) else None
+    for name in ("static_index.html", "index.html"):
+        docs = project_dir.resolve() / "target" / name
+        if docs.is_file():
+            return quote(os.path.relpath(docs, page.resolve().parent))
+    return None

@@ -29,8 +29,9 @@ from reconcile.watching import Watcher
     help="What to look at: capture: changed keys; sweep: every row; keys: those of --keys; auto: the first that tells.",
 )
 @click.option("--keys", metavar="FILE", help="Only these keys: a csv, JSON lines or one a line; - is stdin.")
+@click.option("--record", is_flag=True, help="Keep verdicts in the database too (reconcile.verdict), from now on.")
 @output_options
-def check(fail_on: str | None, scope: str, keys: str | None, **given: Any) -> int:
+def check(fail_on: str | None, scope: str, keys: str | None, record: bool, **given: Any) -> int:
     """Compare every selected incremental model with its own definition, row by row.
 
     \b
@@ -52,7 +53,7 @@ def check(fail_on: str | None, scope: str, keys: str | None, **given: Any) -> in
         from reconcile.verdict import Asked
 
         asked = Asked("keys", read_keys(keys)) if keys is not None else Asked(scope)
-        return run_check(options_of(given), kinds, watcher, asked)
+        return run_check(options_of(given), kinds, watcher, asked, start_record=record)
 
     return judging("check", given, run)
 

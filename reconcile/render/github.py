@@ -1,17 +1,19 @@
-"""The report as GitHub workflow commands: annotations that point at the model's file."""
+"""The report as GitHub workflow commands: annotations at the model's .sql file, and at the yml line that names it."""
 
 from __future__ import annotations
 
 from reconcile.render.text import causes_of, key_of, kinds, shown
-from reconcile.report import Report, Verdict
+from reconcile.report import Report, TableReport, Verdict
 
 _MOST = 10  # GitHub keeps ten annotations of a level a step
+_LEVELS = ("error", "warning", "notice")
 
 
 def render_github(report: Report) -> str:
-    lines = []
+    """At most ten lines of a level; the last one says how many models it stands for."""
+    lines: dict[str, list[str]] = {level: [] for level in _LEVELS}
     if report.error:
-        lines.append(f"::error title=reconcile::{_data(report.error)}")
+        lines["error"].append(f"::error title=reconcile::{_data(shown(report.error, 2000))}")
     for table in report.tables:
         if table.verdict is Verdict.LEVEL:
             continue
@@ -29,11 +31,31 @@ def render_github(report: Report) -> str:
                 said += f"; first: {first.kind} {key_of(first)} {cells[:300]}"
         else:
             said = f"{shown(table.name)} is {table.verdict.value}: {table.error}"
-        lines.append(f"::{level} {place}title={_property(f'reconcile: {table.verdict.value}')}::{_data(said)}")
-    if len(lines) > _MOST:
-        more = len(lines) - _MOST + 1
-        lines = [*lines[: _MOST - 1], f"::error title=reconcile::{more} more models are not level: see the report"]
-    return "".join(line + "\n" for line in lines)
+        title = f"title={_property(f'reconcile: {table.verdict.value}')}"
+        lines[level].append(f"::{level} {place}{title}::{_data(said)}")
+        if table.declared is not None:
+            at = f"file={_property(table.declared.path)},line={table.declared.line},"
+            lines["notice"].append(f"::notice {at}{title}::{_data(_declared(table))}")
+    return "".join(line + "\n" for level in _LEVELS for line in _capped(level, lines[level]))
+
+
+def _declared(table: TableReport) -> str:
+    """What the yml has to do with it: the columns that differ are declared there, and so is the key."""
+    name = shown(table.name)
+    if table.schema_changes:
+        changes = (
+            f"{c.column} {c.expected or 'no such column'}, is {c.actual or 'gone'}" for c in table.schema_changes
+        )
+        return f"{name}: expected {'; expected '.join(shown(change, 100) for change in changes)}"
+    columns = ", ".join(f"{shown(column)} {count:,}" for column, count in table.columns.items())
+    return f"{name}: {columns} differ" if columns else f"{name} is declared here"
+
+
+def _capped(level: str, lines: list[str]) -> list[str]:
+    if len(lines) <= _MOST:
+        return lines
+    more = len(lines) - _MOST + 1
+    return [*lines[: _MOST - 1], f"::{level} title=reconcile::{more} more models are not level: see the report"]
 
 
 def _data(text: str) -> str:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.render.text import causes_of, key_of, kinds, preview, rows_of, shown
-from reconcile.report import PlannedPart, RepairOutcome, Report, Sample, TableReport, Verdict
+from reconcile.render.text import STYLES, causes_of, common_ends, key_of, keys_of, kinds, next_step, preview, shown
+from reconcile.report import PlannedPart, RepairOutcome, Report, Sample, TableReport
 
-_STYLE = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
+_FITS = 24  # characters of a value that is not folded: below a longer one a caret would stand anywhere
 _SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
 
 
 def print_report(report: Report, console: Console) -> None:
     """Print to ``console``, which knows width, colour and whether there is a terminal."""
     console.print(_models(report))
+    console.print(_reasons(report))
     for table in report.tables:
         if table.error:
-            console.print(Text(f"{shown(table.name)}: {shown(table.error, 1000)}", style=_STYLE[table.verdict]))
+            console.print(Text(f"{shown(table.name)}: {shown(table.error, 1000)}", style=STYLES[table.verdict]))
         if table.drift.any() and not _is_plan(report):
-            console.print(_drifted(table))
+            console.print(_drifted(table, carets=not console.is_terminal))
         for hint in table.hints:
-            console.print(Text(f"  hint: {shown(hint, 1000)}", style="dim"))
+            console.print(Padding(Text(f"hint: {shown(hint, 1000)}", style="dim"), (0, 0, 0, 2)))
     if report.repair is not None:
         if _is_plan(report):
             print_plan(report.repair, console)
@@ -31,10 +33,11 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
     totals = kinds(report.totals)
     ending = f": {totals}" if totals != "-" else ""
-    console.print(Text(f"{report.verdict.value}{ending} (run {report.run_id})", style=_STYLE[report.verdict]))
+    console.print(Text(f"{report.verdict.value}{ending} (run {report.run_id})", style=STYLES[report.verdict]))
     following = next_step(report)
     if following:
-        console.print(Text(following, style="dim"))
+        plans = "    (plans only; --apply writes)" if report.command == "check" else ""
+        console.print(Text(f"next: {following}{plans}", style="dim"))
 
 
 def print_plan(planned: RepairOutcome, console: Console) -> None:
@@ -43,38 +46,40 @@ def print_plan(planned: RepairOutcome, console: Console) -> None:
         console.print(_plan_of(part))
 
 
-def next_step(report: Report) -> str | None:
-    """The command that a reader of this report would type next."""
-    names = " ".join(table.name for table in report.tables if table.verdict is Verdict.DRIFT)
-    if report.verdict is Verdict.DRIFT and report.command == "check":
-        return f"next: reconcile repair -s {names}    (plans only; --apply writes)"
-    if report.verdict is Verdict.DRIFT and report.repair and not report.repair.applied:
-        delete = " --allow-delete" if report.repair.deleted else ""
-        return f"next: reconcile repair --plan {report.repair.plan_file} --apply{delete}"
-    return None
-
-
 def _models(report: Report) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("model", overflow="fold")
     grid.add_column("verdict")
-    grid.add_column("rows", justify="right")
     grid.add_column("drift", overflow="fold")
     grid.add_column("scope")
+    grid.add_column("keys", justify="right")
     grid.add_column("time", justify="right")
     for table in report.tables:
         grid.add_row(
             Text(shown(table.name)),
-            Text(table.verdict.value, style=_STYLE[table.verdict]),
-            rows_of(table),
+            Text(table.verdict.value, style=STYLES[table.verdict]),
             kinds(table.drift),
             table.scope.mode,
+            keys_of(table),
             f"{table.elapsed_ms / 1000:.2f} s",
         )
     return grid
 
 
-def _drifted(table: TableReport) -> RenderableType:
+def _reasons(report: Report) -> RenderableType:
+    """Why each table was looked at as it was: a line a reason, and which tables it holds for where it is not all."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for table in report.tables:
+        tables.setdefault((table.scope.mode, table.scope.reason), []).append(shown(table.name))
+    lines = []
+    for (mode, reason), names in tables.items():
+        of = "" if len(names) == len(report.tables) else f" ({', '.join(names)})"
+        lines.append(Text(f"{mode}: {shown(reason, 500)}{of}", style="dim"))
+    lines += [Text(f"not judged: {shown(e.name)} ({shown(e.reason)})", style="dim") for e in report.excluded]
+    return Group(*lines)
+
+
+def _drifted(table: TableReport, carets: bool) -> RenderableType:
     heading = Text(f"\n{shown(table.name)}", style="bold")
     if table.columns:
         heading.append(
@@ -89,9 +94,9 @@ def _drifted(table: TableReport) -> RenderableType:
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("kind", "cause", ", ".join(map(shown, table.key)) or "key", "column", "expected", "actual"):
         if name != "cause" or table.causes:
-            grid.add_column(name, overflow="fold", no_wrap=name not in ("column", "expected", "actual"))
+            grid.add_column(name, overflow="fold", no_wrap=name not in ("expected", "actual"))
     for sample in table.samples[:_SAMPLES_SHOWN]:
-        for cells in _cells(sample):
+        for cells in _cells(sample, carets):
             grid.add_row(*(cells if table.causes else (cells[0], *cells[2:])))
     if table.samples:
         parts.append(grid)
@@ -103,7 +108,7 @@ def _drifted(table: TableReport) -> RenderableType:
     return Group(*parts)
 
 
-def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
+def _cells(sample: Sample, carets: bool) -> list[tuple[str | Text, ...]]:
     if sample.kind != "changed":
         in_table = sample.stands_in_table
         none = "once" if sample.kind == "duplicate" and in_table else "no row"
@@ -112,7 +117,7 @@ def _cells(sample: Sample) -> list[tuple[str | Text, ...]]:
         return [(sample.kind, _cause(sample), key_of(sample, named=False), whole, expected, actual)]
     rows: list[tuple[str | Text, ...]] = []
     for index, (name, cell) in enumerate(sample.columns.items()):
-        left, right = marked(shown(cell.expected), shown(cell.actual))
+        left, right = marked(shown(cell.expected), shown(cell.actual), carets)
         first = index == 0
         key = key_of(sample, named=False) if first else ""
         kind, cause = (sample.kind, _cause(sample)) if first else ("", "")
@@ -124,17 +129,17 @@ def _cause(sample: Sample) -> str:
     return (sample.cause or "").replace("_", " ")
 
 
-def marked(expected: str, actual: str) -> tuple[Text, Text]:
-    """Two values with what differs between their common beginning and end underlined."""
-    start = next(
-        (i for i, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), min(len(expected), len(actual))
-    )
-    limit = min(len(expected), len(actual)) - start
-    end = next((i for i in range(limit) if expected[-1 - i] != actual[-1 - i]), limit)
+def marked(expected: str, actual: str, carets: bool = False) -> tuple[Text, Text]:
+    """Two values with what differs between their common beginning and end underlined; with ``carets`` where there are
+    no styles, and only where it is not the whole of both values.
+    """
+    start, end = common_ends(expected, actual)
     texts = []
     for value, style in ((expected, "green"), (actual, "red")):
         text = Text(value)
         text.stylize(f"bold underline {style}", start, len(value) - end)
+        if carets and (start or end) and len(value) <= _FITS:
+            text.append("\n" + " " * start + "^" * (len(value) - end - start))
         texts.append(text)
     return texts[0], texts[1]
 

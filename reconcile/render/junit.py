@@ -1,4 +1,7 @@
-"""The report as JUnit XML: one case a model. Drift is a failure, a model that could not be judged an error."""
+"""The report as JUnit XML: one case a model.
+
+Drift is a failure, a model that could not be judged an error, one that was left out is skipped.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from reconcile.render.text import causes_of, key_of, kinds, shown
 from reconcile.report import Report, TableReport, Verdict
 
 # what XML 1.0 cannot hold at all, escaped or not
+_LONGEST = 2000  # characters of a sentence
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -17,7 +21,8 @@ def render_junit(report: Report) -> str:
     failures = sum(t.verdict is Verdict.DRIFT for t in tables)
     errors = sum(t.verdict in (Verdict.ERROR, Verdict.UNVERIFIED) for t in tables) + (report.error is not None)
     seconds = sum(t.elapsed_ms for t in tables) / 1000
-    counts = {"tests": str(len(tables) + (report.error is not None)), "failures": str(failures), "errors": str(errors)}
+    tests = len(tables) + len(report.excluded) + (report.error is not None)
+    counts = {"tests": str(tests), "failures": str(failures), "errors": str(errors)}
     root = ElementTree.Element("testsuites", {"name": "reconcile", **counts, "time": f"{seconds:.3f}"})
     suite = ElementTree.SubElement(
         root,
@@ -25,7 +30,7 @@ def render_junit(report: Report) -> str:
         {
             "name": _clean(f"reconcile {report.command} {report.target}"),
             **counts,
-            "skipped": "0",
+            "skipped": str(len(report.excluded)),
             "time": f"{seconds:.3f}",
         }
         | {"timestamp": report.started_at.rstrip("Z")},
@@ -44,22 +49,28 @@ def render_junit(report: Report) -> str:
             failure = ElementTree.SubElement(case, "failure", {"message": kinds(table.drift), "type": "drift"})
             failure.text = _clean(_details(table))
         elif table.verdict is not Verdict.LEVEL:
-            message = _clean(table.error or table.verdict.value)
+            message = _clean(shown(table.error or table.verdict.value, _LONGEST))
             ElementTree.SubElement(case, "error", {"message": message, "type": table.verdict.value})
+    for left_out in report.excluded:
+        named = {"name": _clean(left_out.name), "classname": _clean(left_out.unique_id), "time": "0"}
+        case = ElementTree.SubElement(suite, "testcase", named)
+        ElementTree.SubElement(case, "skipped").text = _clean(left_out.reason)
     if report.error is not None:
         case = ElementTree.SubElement(suite, "testcase", {"name": "run", "classname": "reconcile", "time": "0"})
-        ElementTree.SubElement(case, "error", {"message": _clean(report.error), "type": "error"})
+        ElementTree.SubElement(case, "error", {"message": _clean(shown(report.error, _LONGEST)), "type": "error"})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _details(table: TableReport) -> str:
-    lines = [f"{c.column}: expected {c.expected}, is {c.actual}" for c in table.schema_changes]
+    lines = [f"{shown(c.column)}: expected {shown(c.expected)}, is {shown(c.actual)}" for c in table.schema_changes]
     if table.causes:
         lines.append(f"causes: {causes_of(table)}")
-    lines += [f"hint: {hint}" for hint in table.hints]
+    lines += [f"hint: {shown(hint, _LONGEST)}" for hint in table.hints]
     for sample in table.samples:
-        cells = "; ".join(f"{n}: expected {shown(c.expected)}, is {shown(c.actual)}" for n, c in sample.columns.items())
+        cells = "; ".join(
+            f"{shown(n)}: expected {shown(c.expected)}, is {shown(c.actual)}" for n, c in sample.columns.items()
+        )
         lines.append(f"{sample.kind} {key_of(sample)} {cells}")
     if table.truncated:
         lines.append(f"... {table.drift.of_rows():,} rows differ in all")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconcile.render.text import causes_of, key_of, kinds, rows_of, shown
+from reconcile.render.text import causes_of, key_of, kinds, next_step, rows_of, shown
 from reconcile.report import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
@@ -50,6 +50,11 @@ def render_markdown(report: Report) -> str:
         hidden = table.drift.of_rows() - min(len(table.samples), _SAMPLES_SHOWN)
         if hidden > 0:
             lines += ["", f"… and {hidden:,} more rows."]
+    for left_out in report.excluded:
+        lines.append(f"\n{_cell(left_out.name)} was not judged: {_cell(left_out.reason)}.")
+    following = next_step(report)
+    if following:
+        lines.append(f"\nNext: <code>{following.translate(_ESCAPED)}</code>")
     for table in report.tables:
         lines += [f"\n**Hint** ({_cell(table.name)}): {shown(hint, 1000).translate(_ESCAPED)}" for hint in table.hints]
     text = "\n".join(lines) + "\n"

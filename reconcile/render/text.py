@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
+from typing import TYPE_CHECKING
 
-from reconcile.report import KINDS, Drift, Sample, TableReport
+from reconcile.report import KINDS, Drift, Report, Sample, TableReport, Verdict
+
+if TYPE_CHECKING:
+    from reconcile.overview import Overview
 
 LONGEST = 200  # characters of a value shown; the JSON report holds it whole
+STYLES = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}
 
 
 def shown(value: str | None, longest: int = LONGEST) -> str:
@@ -24,6 +30,15 @@ def preview(sample: Sample, columns: int = 2, longest: int = 16) -> str:
     filled = [(name, value) for name, value in values if value is not None]
     said = [f"{shown(name)}={shown(v[:longest])}{'…' if len(v) > longest else ''}" for name, v in filled[:columns]]
     return ", ".join(said) + (", …" if len(filled) > columns else "")
+
+
+def common_ends(one: str, other: str) -> tuple[int, int]:
+    """How many characters two texts begin with alike, and how many of the rest they end with alike."""
+    shorter = min(len(one), len(other))
+    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), shorter)
+    limit = shorter - start
+    end = next((i for i in range(limit) if one[-1 - i] != other[-1 - i]), limit)
+    return start, end
 
 
 def _escaped(character: str) -> str:
@@ -49,6 +64,49 @@ def key_of(sample: Sample, named: bool = True) -> str:
     if not named and sample.key:
         return ", ".join(shown(value, 60) for value in sample.key.values())
     return ", ".join(f"{shown(name)}={shown(value, 60)}" for name, value in sample.key.items()) or "(no key)"
+
+
+def keys_of(table: TableReport) -> str:
+    """How many keys were looked at: "3 keys" where a run looked at some, else the table's rows, of those expected."""
+    if table.scope.keys_checked is not None:
+        return f"{table.scope.keys_checked:,} keys"
+    return rows_of(table)
+
+
+def next_step(report: Report) -> str | None:
+    """The command that a reader of this report would type next."""
+    names = " ".join(shlex.quote(shown(table.name)) for table in report.tables if table.verdict is Verdict.DRIFT)
+    if report.verdict is Verdict.DRIFT and report.command == "check":
+        return f"reconcile repair -s {names}"
+    if report.verdict is Verdict.DRIFT and report.repair and not report.repair.applied:
+        delete = " --allow-delete" if report.repair.deleted else ""
+        return f"reconcile repair --plan {report.repair.plan_file} --apply{delete}"
+    return None
+
+
+def duration(seconds: float | None) -> str:
+    """ "-", "45 s", "12 min", "3.5 h" or "2.0 d"."""
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 86_400), ("h", 3_600)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def state_of(overview: Overview) -> str:
+    """How a project stands, in a sentence."""
+    drifted = [model for model in overview.models if model.open_since is not None]
+    stale = [source for source in overview.sources if source.status != "pass"]
+    said = "every model was level when it was last looked at"
+    if drifted:
+        said = f"{len(drifted)} of {len(overview.models)} models have open drift"
+    elif overview.verdict is not Verdict.LEVEL:
+        unjudged = sum(model.verdict is not Verdict.LEVEL for model in overview.models)
+        said = f"{unjudged} of {len(overview.models)} models could not be judged when they were last looked at"
+    if stale:
+        said += f"; {len(stale)} of {len(overview.sources)} sources are not fresh"
+    return said[0].upper() + said[1:] + "."
 
 
 def rows_of(table: TableReport) -> str:

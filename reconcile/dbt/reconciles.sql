@@ -1,0 +1,96 @@
+{#
+  A model holds exactly what its own SQL yields as a full refresh: evaluated here, inside `dbt build`, over the tables
+  that it reads as they stand (test those too, and the whole is proven). Rows that it returns differ; `reconcile check`
+  says in which columns and why, and `reconcile repair` mends them.
+
+      data_tests:
+        - reconciles          # what meta.reconcile ignores is ignored here too, and so are columns with a tolerance
+
+  A model whose macros call ref() or source() names what they read, for dbt to let the test read it too:
+
+        - reconciles: {arguments: {upstream: ["ref('stg_orders')", "source('shop', 'orders')"]}}
+
+  What was loaded between the model's build and this test is reported as missing. Written by `reconcile install`.
+#}
+{% test reconciles(model, ignore=none, upstream=[]) %}
+{%- if not execute -%}
+select 1 where 1 = 0
+{%- else -%}
+    {%- set found = namespace(node=none) -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.relation_name == model | string -%}
+        {%- set found.node = node -%}
+    {%- endfor -%}
+    {%- if found.node is none -%}
+        {{ exceptions.raise_compiler_error("reconciles: " ~ model ~ " is no model of this project, or has a `where` of its own: put the test on a model") }}
+    {%- endif -%}
+    {%- set settings = (found.node.config.meta or {}).get('reconcile') or {} -%}
+    {%- set ignore = ignore or settings.ignore or [] -%}
+    {%- set ignore = ([ignore] if ignore is string else ignore) + (settings.tolerance or {}).keys() | list -%}
+    {%- set expected = render(reconciles__read_as_tables(found.node)) -%}
+    {%- set columns = adapter.get_columns_in_relation(model) | rejectattr('name', 'in', ignore) | list -%}
+    {{ reconciles__differences(expected, model, columns) }}
+{%- endif -%}
+{% endtest %}
+
+
+{# The model's raw SQL with ref() and source() answered from the graph: dbt lets a test call them for what it tests only. #}
+{% macro reconciles__read_as_tables(node) %}
+    {%- set sql = modules.re.sub('\\bref\\s*\\(', 'reconciles__ref(', node.raw_code) -%}
+    {{ return(modules.re.sub('\\bsource\\s*\\(', 'reconciles__source(', sql)) }}
+{% endmacro %}
+
+{% macro reconciles__ref(package_or_name, name=none) %}
+    {%- set wanted = name or package_or_name -%}
+    {%- for node in graph.nodes.values() if node.name == wanted and node.resource_type in ('model', 'seed', 'snapshot')
+            and (name is none or node.package_name == package_or_name) -%}
+        {%- if node.config.materialized == 'ephemeral' -%}
+            {{ return('(' ~ render(reconciles__read_as_tables(node)) ~ ')') }}
+        {%- endif -%}
+        {{ return(node.relation_name) }}
+    {%- endfor -%}
+    {{ exceptions.raise_compiler_error("reconciles: no model " ~ wanted) }}
+{% endmacro %}
+
+{% macro reconciles__source(source_name, name) %}
+    {%- for source in graph.sources.values() if source.source_name == source_name and source.name == name -%}
+        {{ return(source.relation_name) }}
+    {%- endfor -%}
+    {{ exceptions.raise_compiler_error("reconciles: no source " ~ source_name ~ "." ~ name) }}
+{% endmacro %}
+
+
+{#- What stands on one side only, copies counted; NULL equals NULL. A changed row shows on both sides. -#}
+{% macro reconciles__differences(expected, model, columns) %}
+with definition as (
+{{ expected }}
+),
+
+expected as (
+    select
+    {%- for column in columns %}
+        {{ reconciles__comparable('cast(' ~ column.quoted ~ ' as ' ~ column.data_type ~ ')', column) }} as {{ column.quoted }}{{ ',' if not loop.last }}
+    {%- endfor %}
+    from definition
+),
+
+actual as (
+    select
+    {%- for column in columns %}
+        {{ reconciles__comparable(column.quoted, column) }} as {{ column.quoted }}{{ ',' if not loop.last }}
+    {%- endfor %}
+    from {{ model }}
+)
+
+select 'a full refresh would build it' as found, lacking.* from (
+    select * from expected except all select * from actual
+) as lacking
+union all
+select 'it stands in the table' as found, surplus.* from (
+    select * from actual except all select * from expected
+) as surplus
+{% endmacro %}
+
+{# json has no equality of its own on Postgres #}
+{% macro reconciles__comparable(expression, column) -%}
+    {{ 'cast(' ~ expression ~ ' as varchar)' if column.dtype | lower == 'json' else expression }}
+{%- endmacro %}
