@@ -368,6 +368,8 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
     if volatile is not None and not settings.ignore:
         return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
     before_build = loads.before_build(node.unique_id) if deep else None
+    # a source that is declared need not exist: only what the model reads is narrowed
+    before_build = {relation: told for relation, told in (before_build or {}).items() if mentions(sql, relation)}
     as_of = splice(own, nodes, sources=before_build) if before_build else None
     built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
     return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at, volatile=volatile)

@@ -38,8 +38,12 @@ def record(report: Report, connection: Connection, create: bool = False) -> None
         engine = open_engine(connection)
         try:
             if create or _has_schema(engine):
+                there = engine.table_columns(TABLE) is not None  # asked inside, a "no" ends the transaction
                 with engine.transaction():
-                    _write(engine, report, create)
+                    if not there:
+                        engine.execute("create schema if not exists reconcile")
+                        engine.execute(_CREATE)
+                    _write(engine, report)
         finally:
             engine.close()
     except ReconcileError as error:
@@ -67,11 +71,7 @@ def _has_schema(engine: Engine) -> bool:
     return bool(engine.rows("select 1 from pg_catalog.pg_namespace where nspname = 'reconcile'"))
 
 
-def _write(engine: Engine, report: Report, create: bool) -> None:
-    if create:
-        engine.execute("create schema if not exists reconcile")
-    if engine.table_columns(TABLE) is None:
-        engine.execute(_CREATE)
+def _write(engine: Engine, report: Report) -> None:
     names, places = ", ".join(_COLUMNS), ", ".join(f"${i + 1}" for i in range(len(_COLUMNS)))
     for table in report.tables:
         texts = [report.run_id, report.command, report.target, table.unique_id, table.name, table.relation]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import click
 
+from reconcile.commands.logs import LEVELS, log_to_stderr
 from reconcile.errors import ReconcileError
 from reconcile.report import Report
 from reconcile.watching import Watcher
@@ -21,6 +22,7 @@ from reconcile.watching import Watcher
 if TYPE_CHECKING:
     from rich.console import Console
 
+log = logging.getLogger("reconcile")
 REPORTS = ("json", "markdown", "junit", "html", "github")
 
 
@@ -65,6 +67,10 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
+        click.option(
+            "--log-format", type=click.Choice(["text", "json"]), default="text", help="Logs and progress on stderr."
+        ),
+        click.option("--log-level", type=click.Choice(LEVELS), help="From which level on (default: warning)."),
     ]
     return _with(command, options)
 
@@ -97,16 +103,18 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
     """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
     from reconcile import history
     from reconcile.commands.progress import watcher_for
+    from reconcile.runs import named_run
 
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     targets = [_report_target(value) for value in given["report"]]
-    try:
-        with watcher_for(given["quiet"], given["no_color"]) as watcher:
-            report = run(watcher)
-        if (given["project_dir"] / "dbt_project.yml").exists():
-            history.keep(report, given["project_dir"])
-    except ReconcileError as error:
-        report = _failed(command, given, str(error))
+    with named_run() as run_id:
+        log_to_stderr(given["log_format"], given["log_level"], run_id)
+        try:
+            with watcher_for(given["quiet"], given["no_color"], given["log_format"]) as watcher:
+                report = run(watcher)
+            if (given["project_dir"] / "dbt_project.yml").exists():
+                history.keep(report, given["project_dir"])
+        except ReconcileError as error:
+            report = _failed(command, given, str(error))
     for kind, path in targets:
         write_report(report, kind, path, given["project_dir"])
     if given["output"] == "json":
@@ -114,7 +122,10 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
 
         click.echo(render_json(report), nl=False)
     elif report.error is not None:
-        click.echo(f"Error: {report.error}", err=True)
+        if given["log_format"] == "json":
+            log.error(report.error)
+        else:
+            click.echo(f"Error: {report.error}", err=True)
     else:
         print_human(report, given["no_color"])
     return report.exit_code

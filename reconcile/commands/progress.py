@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -12,13 +13,16 @@ import click
 from reconcile.report import TableReport
 from reconcile.watching import Watcher
 
+log = logging.getLogger("reconcile")
 _EVERY = 2.0  # seconds between two lines of one table
 
 
-def watcher_for(quiet: bool, no_color: bool) -> AbstractContextManager[Watcher]:
-    """What to tell a run's user with: nothing, bars, or lines."""
+def watcher_for(quiet: bool, no_color: bool, log_format: str) -> AbstractContextManager[Watcher]:
+    """What to tell a run's user with: nothing, bars, lines, or lines of the log."""
     if quiet:
         return nullcontext(Watcher())
+    if log_format == "json":
+        return nullcontext(Logged())
     return Bars(no_color) if sys.stderr.isatty() else nullcontext(Lines())
 
 
@@ -64,14 +68,25 @@ class Lines(Watcher):
     def step(self, name: str, done: int, whole: int | None) -> None:
         if self._paces[name].due():
             pace = self._paces[name]
-            click.echo(f"{name}: {pace.rate(done, whole)}{pace.left(done, whole)}", err=True)
+            self._say(f"{name}: {pace.rate(done, whole)}{pace.left(done, whole)}", model=name)
 
     def share(self, name: str, done: float) -> None:
         if self._paces[name].due():
-            click.echo(f"{name}: {done:.0%}{self._paces[name].left(done, 1)}", err=True)
+            self._say(f"{name}: {done:.0%}{self._paces[name].left(done, 1)}", model=name)
 
     def ended(self, table: TableReport) -> None:
-        click.echo(ended_line(table), err=True)
+        found = {"keys_drifted": table.drift.of_rows(), "elapsed_ms": table.elapsed_ms}
+        self._say(ended_line(table), model=table.name, verdict=table.verdict.value, **found)
+
+    def _say(self, said: str, **fields: str | int) -> None:
+        click.echo(said, err=True)
+
+
+class Logged(Lines):
+    """The same lines as records of the log, with what they tell of as fields."""
+
+    def _say(self, said: str, **fields: str | int) -> None:
+        log.info(said, extra={"fields": fields})
 
 
 class Bars(Watcher, AbstractContextManager["Bars"]):

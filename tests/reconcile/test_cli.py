@@ -96,7 +96,7 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
     ]
     shown = command("reconcile", "show", cwd=tiny.folder)
     assert "repaired: 1 inserted, 1 updated, 1 deleted" in shown.stdout
-    page = command("reconcile", "report", "--html", tmp_path / "again.html", cwd=tiny.folder)
+    page = command("reconcile", "report", "latest", "--html", tmp_path / "again.html", cwd=tiny.folder)
     assert page.returncode == 0
     assert "Take it back with" in (tmp_path / "again.html").read_text()
 
@@ -162,3 +162,36 @@ def test_help_shows_examples_and_imports_no_dbt(tiny: DbtProject) -> None:
     code = "import sys, reconcile.cli; print([m for m in ('dbt', 'dlt', 'duckdb', 'psycopg') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"  # dbt's import alone takes seconds: it waits until something needs it
+
+
+def test_logs_are_json_lines_that_bear_the_runs_id_and_no_value_of_a_row(tiny: DbtProject, tmp_path: Path) -> None:
+    """One stream of one form: progress too, and what went wrong. Level debug, on a table that drifted, says no more."""
+    tiny.run("update kept set v = 424242 where id = 5")
+    out = command(
+        *("reconcile", "check", "--output", "json", "--log-format", "json", "--log-level", "debug"), cwd=tiny.folder
+    )
+    tiny.run("update kept set v = 10 where id = 5")
+    lines = [json.loads(line) for line in out.stderr.splitlines()]
+
+    assert "424242" in out.stdout
+    assert "424242" not in out.stderr
+    assert {line["run_id"] for line in lines} == {json.loads(out.stdout)["run_id"]}
+    judged = next(line for line in lines if line.get("model") == "kept")
+    assert (judged["level"], judged["verdict"], judged["keys_drifted"]) == ("info", "drift", 1)
+    failed = command("reconcile", "check", "-s", "nope", "--log-format", "json", cwd=tiny.folder)
+    assert [json.loads(line)["level"] for line in failed.stderr.splitlines()] == ["error"]
+    assert (failed.stdout, failed.returncode) == ("", 2)
+
+
+def test_the_report_over_time_at_a_terminal_as_json_and_as_a_page(tiny: DbtProject, tmp_path: Path) -> None:
+    for_people = command("reconcile", "report", cwd=tiny.folder)
+    assert for_people.returncode == 0
+    assert "kept" in for_people.stdout
+    body = json.loads(command("reconcile", "report", "--output", "json", cwd=tiny.folder).stdout)
+    assert [model["name"] for model in body["models"]] == ["kept"]
+    page = command("reconcile", "report", "--html", tmp_path / "status.html", cwd=tiny.folder)
+    assert page.stdout.strip() == str(tmp_path / "status.html")
+    assert '<h2 id="models">' in (tmp_path / "status.html").read_text()
+    unclear = command("reconcile", "report", "--junit", tmp_path / "x.xml", cwd=tiny.folder)
+    assert unclear.returncode == 2
+    assert "reconcile report latest --junit FILE" in unclear.stderr
