@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ import pytest
 
 from extract.chromium import Chromium, find_chromium
 from orchestrate import warehouse
+from tests.forkserver import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("postgres", "duckdb")
@@ -127,19 +128,19 @@ def clone(tmp_path: Path) -> Path:
     return target
 
 
+_fork_server = ForkServer()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_end_with_the_run() -> Iterator[None]:
+    yield
+    _fork_server.stop()
+
+
 def command(
     *arguments: str | Path, cwd: Path, timeout: float = 180, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a console script of ours (or dbt, dlt) as a user would, from its folder, with no terminal."""
-    program = Path(sys.executable).parent / str(arguments[0])
+    """Run a console script of ours (or dbt, dlt) as a user would: a process of its own, its folder, no terminal."""
     environment = {**os.environ, "PWD": str(cwd), **variables}
-    return subprocess.run(
-        [program, *map(str, arguments[1:])],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        return _fork_server.run(list(map(str, arguments)), cwd, environment, timeout, Path(scratch))

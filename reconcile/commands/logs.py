@@ -32,5 +32,5 @@ def log_to_stderr(form: str, level: str | None, run_id: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     as_json = form == "json"
     handler.setFormatter(JsonLines(run_id) if as_json else logging.Formatter("%(levelname)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("reconcile").setLevel((level or ("info" if as_json else "warning")).upper())

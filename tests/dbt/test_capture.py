@@ -17,7 +17,7 @@ from reconcile.finding import Level
 from reconcile.project import Options
 from reconcile.report import Drift, TableReport
 from reconcile.verdict import Asked
-from tests.conftest import Database
+from tests.conftest import Database, command
 from tests.dbt.test_incremental import World
 from tests.dbt.warehouse import CORE, Warehouse, empty_warehouse
 
@@ -103,11 +103,10 @@ def test_the_commands_from_setup_to_teardown(database: Database, tmp_path: Path)
     warehouse.build("-s", "staging", "intermediate", "core")
 
     def reconcile(*arguments: str, code: int = 0) -> str:
-        done = run(warehouse, *arguments)
-        out, err = done.communicate(timeout=60)
-        assert done.returncode == code, out + err
-        assert "Traceback" not in err
-        return out
+        done = command("reconcile", *arguments, cwd=warehouse.project.folder, COLUMNS="160", **warehouse.variables)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout
 
     said = reconcile("setup", "-s", "outcomes")
     assert "is created" in said
