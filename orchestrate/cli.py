@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -77,6 +78,21 @@ def down() -> int:
     stopped = warehouse.stop(warehouse.main_project())
     click.echo("warehouse is down" if stopped else "warehouse was not up")
     return 0
+
+
+@levelset.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PSQL ARGUMENTS]...")
+def psql(arguments: tuple[str, ...]) -> int:
+    """Open psql on the embedded warehouse, or run it with psql's own arguments.
+
+    \b
+    levelset psql
+    levelset psql -c "select count(*) from analytics.outcomes"
+    """
+    from orchestrate import warehouse
+
+    server = warehouse.start(warehouse.main_project())
+    return subprocess.run([server.binaries / "psql", server.conninfo, *arguments], check=False).returncode
 
 
 @levelset.command()

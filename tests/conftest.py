@@ -36,6 +36,12 @@ def pytest_report_header() -> str:
     return "databases: Postgres 18 from the wheel (embedded, socket only), DuckDB " + duckdb.__version__
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first: at the end no worker is alone with one of them."""
+    long = ("test_docs.py", "test_commands.py", "test_ci_files.py")
+    items.sort(key=lambda item: item.path.name not in long)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_kind" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--engine")

@@ -264,7 +264,7 @@ def test_a_full_disk_leaves_no_half_report(pg: Bench, tmp_path: Path) -> None:
     report = Report("run", "check", "dev", "2026-07-01T00:00:00Z", "2026-07-01T00:00:01Z", tables)
     path = tmp_path / "drift.html"
     with disk_of(4_000), pytest.raises(click.ClickException, match=r"cannot write the html report to .*File too large"):
-        write_report(report, "html", path)
+        write_report(report, "html", path, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
