@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from reconcile.engines.base import Engine
 from reconcile.errors import Refused
+from reconcile.home import SCHEMA, move_in
 from reconcile.planned import PlanTable
 from reconcile.writing import Written
 
-SCHEMA = "reconcile"
 VERSION = 1
 
 # Values are kept as JSON text of text values: no digit is lost, whatever the column's type.
 _TABLES = (
-    f"create schema if not exists {SCHEMA}",
     f"""create table if not exists {SCHEMA}.repair (
         run_id varchar not null, unique_id varchar not null, relation varchar not null, key_columns varchar not null,
         plan_id varchar not null, applied_by varchar not null, applied_at timestamp with time zone not null,
@@ -45,6 +44,7 @@ class Entry:
 def ensure_tables(engine: Engine) -> None:
     """Create the journal where it does not exist. Raises EvaluationFailed where we may not."""
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
+        move_in(engine)
         for statement in _TABLES:
             engine.execute(statement)
 

@@ -11,11 +11,12 @@ import logging
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
+from reconcile.home import SCHEMA, is_at_home, move_in
 from reconcile.project import Connection
 from reconcile.report import KINDS, PastRun, PastTable, Report, Verdict
 
 log = logging.getLogger("reconcile")
-TABLE = "reconcile.verdict"
+TABLE = f"{SCHEMA}.verdict"
 _COUNTS = (*KINDS, "keys_checked", "rows_expected", "rows_actual", "elapsed_ms")
 _TEXTS = ("run_id", "command", "target", "unique_id", "model", "relation", "verdict", "scope", "reason", "error")
 _TIMES = ("started_at", "finished_at")
@@ -37,11 +38,11 @@ def record(report: Report, connection: Connection, create: bool = False) -> None
     try:
         engine = open_engine(connection)
         try:
-            if create or _has_schema(engine):
+            if create or is_at_home(engine):
                 there = engine.table_columns(TABLE) is not None  # asked inside, a "no" ends the transaction
                 with engine.transaction():
                     if not there:
-                        engine.execute("create schema if not exists reconcile")
+                        move_in(engine)
                         engine.execute(_CREATE)
                     _write(engine, report)
         finally:
@@ -65,10 +66,6 @@ def recorded(engine: Engine, target: str, latest: int) -> list[PastRun] | None:
         run = runs.setdefault(run_id, PastRun(run_id, _iso(finished_at), {}))
         run.tables[model] = PastTable(Verdict(verdict), keys)
     return list(runs.values())
-
-
-def _has_schema(engine: Engine) -> bool:
-    return bool(engine.rows("select 1 from pg_catalog.pg_namespace where nspname = 'reconcile'"))
 
 
 def _write(engine: Engine, report: Report) -> None:

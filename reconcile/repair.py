@@ -15,6 +15,7 @@ from reconcile.definition import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import NotComparable, ReconcileError, Refused
+from reconcile.home import SCHEMA
 from reconcile.plan import Plan, PlannedRow, PlannedTable, Rows, new_plan, open_plan
 from reconcile.planned import Given, Images, PlanTable
 from reconcile.prepare import Prepared
@@ -230,8 +231,8 @@ class RepairSession:
             ]
             for table in self.plan.tables
         }
-        if self.engine.table_columns(f"{journal.SCHEMA}.repair_row") is not None:
-            asked |= {f"{journal.SCHEMA}.{name}": ["insert"] for name in ("repair", "repair_row")}
+        if self.engine.table_columns(f"{SCHEMA}.repair_row") is not None:
+            asked |= {f"{SCHEMA}.{name}": ["insert"] for name in ("repair", "repair_row")}
         elif not self.engine.may_journal():
             raise Refused(
                 f"the role {self.engine.role()} may not create the repair journal: "

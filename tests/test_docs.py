@@ -30,6 +30,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = {
     "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_exactly_what_it_broke",
     "pytest": "tests/test_docs.py::test_every_command_of_our_own_project_does_what_it_says",  # this very run
+    "dbt build --target postgres --vars 'create_raw_tables: false'": (
+        "tests/test_roles.py::test_each_role_does_its_work_and_nothing_more"
+    ),
     "uv pip install /path/to/this/clone": "tests/test_packaging.py::test_the_wheel_installs_into_an_empty_environment",
     "reconcile diff embedded:analytics.learning_posts embedded:legacy.learning_posts --key tweet_id": (
         "tests/dbt/test_backfill.py::test_the_old_tables_are_copied_and_every_difference_has_its_cause"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from reconcile.capture.dirty import Key
 from reconcile.capture.slot import Slot, SlotLost, slot_name
-from reconcile.capture.state import SCHEMA
 from reconcile.capture.vouch import Captured, Vouching
 from reconcile.definition import Definition
 from reconcile.engines.connect import open_engine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import ReconcileError
+from reconcile.home import SCHEMA
 from reconcile.project import Project
 
 log = logging.getLogger("reconcile")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconcile.capture.session import name_of
 from reconcile.capture.slot import state
-from reconcile.capture.state import NAMES, SCHEMA, TABLES
+from reconcile.capture.state import NAMES, TABLES
 from reconcile.capture.vouch import Vouching
 from reconcile.definition import Definition, quote
 from reconcile.engines.base import Engine
@@ -15,6 +15,7 @@ from reconcile.engines.connect import open_engine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
 from reconcile.finding import Finding, Level
+from reconcile.home import SCHEMA, move_in
 from reconcile.project import Project
 
 _OLDEST = 15
@@ -201,6 +202,7 @@ def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Fin
 
 
 def _create(engine: PostgresEngine, name: str) -> Iterator[Finding]:
+    move_in(engine)
     for statement in TABLES:
         engine.execute(statement)
     if not engine.rows("select 1 from pg_publication where pubname = $1", [name]):

@@ -18,9 +18,10 @@ import psycopg
 from reconcile.capture.decode import Shape, Truncate, commit_end, decode
 from reconcile.capture.dirty import Dirty, Marked, Model
 from reconcile.capture.mapping import Mapping
-from reconcile.capture.state import CAP, CHANGES, SCHEMA
+from reconcile.capture.state import CAP, CHANGES
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
+from reconcile.home import SCHEMA
 
 _AT_ONCE = 50_000  # changes peeked at once; a longer transaction comes whole
 _MOST = 2 * CAP  # differing changes taken from one peek

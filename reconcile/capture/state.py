@@ -3,11 +3,11 @@ vouched for and their dirty keys. All of it can be dropped: every model is swept
 
 from __future__ import annotations
 
-SCHEMA = "reconcile"
+from reconcile.home import SCHEMA
+
 CAP = 100_000  # dirty keys of a model; beyond that a sweep is cheaper
 
 TABLES = (
-    f"create schema if not exists {SCHEMA}",
     # position: up to where changes were stored; the slot may stand before it, never after
     f"""create table if not exists {SCHEMA}.capture (
         slot text primary key, system text not null, position pg_lsn not null,

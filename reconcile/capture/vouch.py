@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from reconcile.capture.dirty import Key, plain
 from reconcile.capture.mapping import Mapping, mappings
-from reconcile.capture.state import SCHEMA, TABLE
+from reconcile.capture.state import TABLE
 from reconcile.definition import Definition
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed
+from reconcile.home import SCHEMA
 
 
 @dataclass(frozen=True)
