@@ -151,6 +151,7 @@ def docs(target: str | None, show: bool) -> int:
     """Build the dbt docs: one page that works offline (target/static_index.html)."""
     from orchestrate.jobs import docs_command
 
+    click.echo("reading the warehouse and building the page …", err=True)
     page = docs_command(target)
     click.echo(page)
     if show and click.launch(str(page)) != 0:
@@ -259,14 +260,16 @@ def site(port: int, now: str | None, speed: float | None, seed: int, days: int, 
     except OSError as error:
         raise Trouble(f"port {port} cannot be opened ({error.strerror}): take another with --port, or 0") from error
     with served:
+        stopped = _stop_signals()  # before the line that says so: whoever reads it may send one at once
         click.echo(f"{served.url}/{HANDLE}   (Ctrl-C stops)")
-        _wait_for_signal()
+        stopped.wait()
     return 0
 
 
-def _wait_for_signal() -> None:
+def _stop_signals() -> threading.Event:
+    """Set by SIGINT and SIGTERM."""
     stopped = threading.Event()
     handler: Callable[..., None] = lambda *_: stopped.set()  # noqa: E731
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handler)
-    stopped.wait()
+    return stopped

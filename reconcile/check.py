@@ -43,6 +43,7 @@ def check(
     A model that cannot be judged does not stop the others: it stands in the report as error or unverified.
     """
     started_at, run_id = now(), new_run_id()
+    watcher.phase("reading the dbt project")
     project = open_project(options)
     tables = check_tables(project, watcher, asked)
     report = Report(

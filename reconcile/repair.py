@@ -24,6 +24,7 @@ from reconcile.report import RepairOutcome, Report, TableReport, Verdict
 from reconcile.runs import new_run_id, now
 from reconcile.statements import later_build_sql
 from reconcile.verdict import Asked, judge_definition, prepare_definition
+from reconcile.watching import Watcher
 from reconcile.writing import RowWriter, Written
 
 log = logging.getLogger("reconcile")
@@ -96,7 +97,7 @@ class RepairSession:
     def close(self) -> None:
         self.engine.close()
 
-    def make(self, brief: bool = False) -> tuple[TableReport, ...]:
+    def make(self, brief: bool = False, watcher: Watcher = Watcher()) -> tuple[TableReport, ...]:  # noqa: B008
         """Judge every model and plan what would make it level. Writes nothing.
 
         With ``brief`` the reports tell only whether a model drifted: enough where it is to be repaired at once.
@@ -107,7 +108,8 @@ class RepairSession:
         for definition in self.project.definitions:
             if not definition.settings.enabled:
                 continue
-            report = judge_definition(self.engine, definition, Asked(brief=brief))
+            report = judge_definition(self.engine, definition, Asked(brief=brief), watcher=watcher)
+            watcher.ended(report)
             reports.append(report)
             if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):
                 raise Refused(
@@ -115,6 +117,7 @@ class RepairSession:
                     f"leave it out with --exclude {definition.name}"
                 )
             if report.verdict is Verdict.DRIFT:
+                watcher.phase(f"planning the repair of {definition.name}")
                 planned = self._plan_table(definition, report, len(tables))
                 if planned.written:
                     tables.append(planned)

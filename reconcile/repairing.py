@@ -41,6 +41,7 @@ class Asked:
 def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
     started_at = now()
+    watcher.phase("reading the dbt project")
     project = open_project(options)
     guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
     tables: tuple[TableReport, ...] = ()
@@ -49,12 +50,13 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
         if asked.apply and path is not None:
             session.read(path)
         else:
-            tables = session.make(brief=asked.apply)
+            tables = session.make(brief=asked.apply, watcher=watcher)
+            watcher.phase(None)
         if asked.sql_file is not None:
             write_script(session, asked.sql_file)
         outcome = _planned(session)
         if asked.apply and session.plan.tables:
-            done = _applied(session, guards, asked, outcome)
+            done = _applied(session, guards, asked, outcome, watcher)
             outcome = replace(
                 outcome,
                 plan_file=str(path) if path else None,
@@ -70,6 +72,7 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
             write_plan(session.plan, session.rows(), path)
             outcome = replace(outcome, plan_file=str(path))
     if asked.apply:
+        watcher.phase("comparing again")
         tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
     report = repair_report(project, tables, started_at, outcome)
     if asked.apply:
@@ -77,10 +80,11 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     return report
 
 
-def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome) -> Applied:
+def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome, watcher: Watcher) -> Applied:
     check_guards(session.plan, guards)
     if not asked.confirm(planned):
         raise Refused("not confirmed: nothing was written")
+    watcher.phase(f"writing {', '.join(table.name for table in session.plan.tables)}")
     done = session.apply(guards)
     if asked.journal_days is not None:
         session.forget(asked.journal_days)

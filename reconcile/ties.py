@@ -37,6 +37,7 @@ def twisted(sql: str, dialect: str) -> Twisted | None:
     """
     try:
         tree = sqlglot.parse_one(sql, dialect=dialect)
+        _spell_log10(tree)
         if not any(_constructs(tree)):
             return None
         constructs = tuple(dict.fromkeys(node.sql(dialect)[:_SHOWN] for node in _constructs(tree)))
@@ -44,6 +45,13 @@ def twisted(sql: str, dialect: str) -> Twisted | None:
     except (SqlglotError, RecursionError) as error:
         raise ValueError(f"its SQL cannot be taken apart ({str(error).splitlines()[0][:120]})") from error
     return Twisted(one, other, constructs)
+
+
+def _spell_log10(tree: exp.Expr) -> None:
+    """``log10(x)`` as itself: sqlglot prints it as ``log(10, x)``, which Postgres has of numerics alone."""
+    for node in list(tree.find_all(exp.Log)):
+        if node.expression is not None and node.this == exp.Literal.number(10):
+            node.replace(exp.Anonymous(this="log10", expressions=[node.expression]))
 
 
 def _constructs(tree: exp.Expr) -> Iterator[exp.Expr]:

@@ -15,6 +15,9 @@ _POLLED = 0.5  # seconds
 class Watcher:
     """Told of each table from threads of the run; this one says nothing."""
 
+    def phase(self, said: str | None) -> None:
+        """What the run does now, where that is no single table; None: it waits, for an answer perhaps."""
+
     def began(self, name: str) -> None:
         """A table is about to be compared."""
 

@@ -143,6 +143,12 @@ def _commands_end_with_the_run() -> Iterator[None]:
     _fork_server.stop()
 
 
+def commands_for_a_shell(folder: Path) -> str:
+    """A PATH on which our scripts, dbt and dlt are found; they run as ``command`` runs them."""
+    shims = _fork_server.shims(folder, "levelset", "reconcile", "extract", "dbt", "dlt")
+    return f"{shims}{os.pathsep}{os.environ['PATH']}"
+
+
 def command(
     *arguments: str | Path, cwd: Path, timeout: float = 180, **variables: str
 ) -> subprocess.CompletedProcess[str]:

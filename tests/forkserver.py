@@ -13,9 +13,12 @@ import importlib.metadata
 import json
 import logging
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -36,56 +39,97 @@ _PRELOADED = (
 )
 
 
+_SHIM = """#!{python} -SE
+import json, os, socket, sys, tempfile
+with tempfile.TemporaryDirectory() as scratch:
+    files = {{name: os.path.join(scratch, name) for name in ("stdout", "stderr")}}
+    asked = {{"arguments": [os.path.basename(sys.argv[0]), *sys.argv[1:]], "cwd": os.getcwd(), "timeout": 120}}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect({address!r})
+        server.sendall(json.dumps({{**asked, "environment": dict(os.environ), **files}}).encode() + b"\\n")
+        code = json.loads(server.makefile().readline())["code"]
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        with open(files[name]) as said:
+            stream.write(said.read())
+sys.exit(code if code is not None else 137)
+"""
+
+
 class ForkServer:
     """The client's side: starts the process at the first command."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._address = ""
 
     def run(
         self, arguments: list[str], cwd: Path, environment: dict[str, str], timeout: float, scratch: Path
     ) -> subprocess.CompletedProcess[str]:
         """Run a console script of this environment. Raises subprocess.TimeoutExpired, with the command killed."""
-        if self._process is None or self._process.poll() is not None:
-            here = Path(__file__)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forkserver"],
-                cwd=here.parent.parent,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        self._start()
         files = {name: str(scratch / name) for name in ("stdout", "stderr")}
         asked = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "timeout": timeout, **files}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        answered = self._process.stdout.readline()
-        assert answered, "the fork server ended: see its stderr"
-        code = json.loads(answered)["code"]
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(self._address)
+            server.sendall(json.dumps(asked).encode() + b"\n")
+            code = json.loads(server.makefile().readline())["code"]
         if code is None:
             raise subprocess.TimeoutExpired(arguments, timeout)
         said = {name: Path(file).read_text(encoding="utf-8", errors="replace") for name, file in files.items()}
         return subprocess.CompletedProcess(arguments, code, said["stdout"], said["stderr"])
 
+    def shims(self, folder: Path, *names: str) -> Path:
+        """A folder for the PATH of a shell, with programs of these names that the server runs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._start()
+        for name in names:
+            (folder / name).write_text(_SHIM.format(python=sys.executable, address=self._address))
+            (folder / name).chmod(0o755)
+        return folder
+
+    def _start(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._address = str(Path(tempfile.mkdtemp(prefix="fork-")) / "socket")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forkserver", self._address],
+                cwd=Path(__file__).parent.parent,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert self._process.stdout is not None
+            assert self._process.stdout.readline() == "ready\n", "the fork server did not start: see its stderr"
+
     def stop(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._process is not None:
+            self._process.terminate()
             self._process.wait(10)
+            shutil.rmtree(Path(self._address).parent, ignore_errors=True)
 
 
-def serve() -> None:
-    """Answer one command a line until stdin ends."""
+def serve(address: str) -> None:
+    """Answer one command a connection, one after another, until the process is ended."""
     for name in _PRELOADED:
         importlib.import_module(name)
     scripts = {entry.name: entry for entry in importlib.metadata.entry_points(group="console_scripts")}
-    for line in sys.stdin:
-        asked = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(asked, scripts)
-        print(json.dumps({"code": _wait(child, asked["timeout"])}), flush=True)  # noqa: T201
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)  # noqa: T201
+        while True:
+            client, _ = listener.accept()
+            with client:
+                line = client.makefile().readline()
+                if not line:
+                    continue
+                asked = json.loads(line)
+                child = os.fork()
+                if child == 0:
+                    listener.close()
+                    client.close()
+                    _become(asked, scripts)
+                answer = json.dumps({"code": _wait(child, asked["timeout"])})
+                with contextlib.suppress(OSError):  # whoever asked was killed meanwhile
+                    client.sendall(answer.encode() + b"\n")
 
 
 def _become(asked: dict[str, Any], scripts: dict[str, importlib.metadata.EntryPoint]) -> None:
@@ -139,4 +183,4 @@ def _wait(child: int, timeout: float) -> int | None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

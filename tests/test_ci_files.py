@@ -16,7 +16,7 @@ import pytest
 import yaml
 from playwright._impl._driver import compute_driver_executable
 
-from tests.conftest import ROOT, Database
+from tests.conftest import ROOT, Database, command, commands_for_a_shell
 from tests.reconcile.packages import npm_package
 
 CI = ROOT / "docs" / "ci"
@@ -98,7 +98,7 @@ class Runner:
         self.summary, self.outputs = temp / "summary.md", temp / "outputs"
         self.said = ""
         self.ran: list[str] = []
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = commands_for_a_shell(temp / "bin")
         self._environment = {**os.environ, "PATH": path, "RUNNER_TEMP": str(temp), "PWD": str(workspace)}
         self._environment |= {"GITHUB_STEP_SUMMARY": str(self.summary), "GITHUB_OUTPUT": str(self.outputs), **variables}
 
@@ -196,8 +196,8 @@ def test_a_pull_request_that_needs_a_full_refresh_is_red_until_it_says_so(reposi
 
 def test_production_is_checked_and_its_report_kept(repository: Path, tmp_path: Path, database: Database) -> None:
     variables = {"PGHOST": database.host, "PGUSER": "postgres", "PGPASSWORD": "", "PGDATABASE": database.name}
-    build = [Path(sys.executable).parent / "dbt", "build", "--quiet", "--target", "postgres"]
-    subprocess.run(build, cwd=repository, env={**os.environ, **variables}, check=True)
+    built = command("dbt", "build", "--quiet", "--target", "postgres", cwd=repository, **variables)
+    assert built.returncode == 0, built.stdout
     database.run("delete from totals where id = 2")
     (tmp_path / "temp").mkdir()
     hourly = Runner(repository, tmp_path / "temp", {}, variables)

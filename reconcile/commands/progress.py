@@ -62,6 +62,10 @@ class Lines(Watcher):
     def __init__(self) -> None:
         self._paces: dict[str, _Pace] = {}
 
+    def phase(self, said: str | None) -> None:
+        if said is not None:
+            self._say(said)
+
     def began(self, name: str) -> None:
         self._paces[name] = _Pace()
 
@@ -102,6 +106,7 @@ class Bars(Watcher, AbstractContextManager["Bars"]):
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, _Pace] = {}
         self._lock = threading.Lock()
+        self._phase: TaskID | None = None
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -110,8 +115,20 @@ class Bars(Watcher, AbstractContextManager["Bars"]):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def phase(self, said: str | None) -> None:
+        with self._lock:
+            self._end_phase()
+            if said is not None:
+                self._phase = self._progress.add_task(said, total=None, said="")
+
+    def _end_phase(self) -> None:
+        if self._phase is not None:
+            self._progress.remove_task(self._phase)
+            self._phase = None
+
     def began(self, name: str) -> None:
         with self._lock:
+            self._end_phase()
             self._paces[name] = _Pace()
             self._tasks[name] = self._progress.add_task(name, total=None, said="")
 

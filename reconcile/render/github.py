@@ -28,7 +28,7 @@ def render_github(report: Report) -> str:
                 cells = ", ".join(
                     f"{n} {shown(c.actual, 40)} instead of {shown(c.expected, 40)}" for n, c in first.columns.items()
                 )
-                said += f"; first: {first.kind} {key_of(first)} {cells[:300]}"
+                said += f"; first: {first.kind} {key_of(first)} {cells[:300]}{'…' if len(cells) > 300 else ''}"
         else:
             said = f"{shown(table.name)} is {table.verdict.value}: {table.error}"
         title = f"title={_property(f'reconcile: {table.verdict.value}')}"

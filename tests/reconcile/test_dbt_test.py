@@ -11,25 +11,19 @@ import yaml
 from reconcile.cli import cli
 from reconcile.project import invoke_dbt
 from reconcile.report import Verdict
-from tests.conftest import Database
 from tests.dbt_projects import DbtProject, Templates, judged, table
 from tests.reconcile.test_project import build_shop
 
 MODELS = ("orders_merged", "orders_appended", "customer_days", "orders_merged_days")
 
 
-def build_tested_shop(folder: Path, database: Database | None) -> DbtProject:
-    """The shop, with the test on every incremental model but the one that calls now()."""
-    project = build_shop(folder, database)
-    assert cli(["install", "--project-dir", str(folder)], standalone_mode=False) == 0
-    tested = [{"name": name, "data_tests": [{"reconciles": {"name": f"reconciles_{name}"}}]} for name in MODELS]
-    project.write({"models/tested.yml": yaml.safe_dump({"version": 2, "models": tested})})
-    return project
-
-
 @pytest.fixture
 def shop(templates: Templates, engine_kind: str, tmp_path: Path) -> Iterator[DbtProject]:
-    with templates.copy(build_tested_shop, engine_kind, tmp_path / "shop") as project:
+    """The shop, with the test on every incremental model but the one that calls now()."""
+    with templates.copy(build_shop, engine_kind, tmp_path / "shop") as project:
+        assert cli(["install", "--project-dir", str(project.folder)], standalone_mode=False) == 0
+        tested = [{"name": name, "data_tests": [{"reconciles": {"name": f"reconciles_{name}"}}]} for name in MODELS]
+        project.write({"models/tested.yml": yaml.safe_dump({"version": 2, "models": tested})})
         yield project
 
 

@@ -121,6 +121,10 @@ def test_long_values_are_cut_and_say_so() -> None:
     assert len(printed(long_report, 120)) < 3_000
     assert len(FORMATS["html"](long_report)) < 20_000
     assert len(FORMATS["markdown"](long_report)) < 5_000
+    assert len(FORMATS["junit"](long_report)) < 5_000
+    assert len(FORMATS["github"](long_report)) < 1_000
+    for kind in ("html", "markdown", "junit", "github"):
+        assert "(2,000,000 characters)" in FORMATS[kind](long_report)
     assert json.loads(FORMATS["json"](long_report))["tables"][0]["samples"][0]["columns"]["v"]["expected"] == value
 
 
