@@ -122,6 +122,34 @@ def demo(source: str | None) -> int:
 
 
 @levelset.command()
+@click.argument("job", type=click.Choice(["scheduled", "velocity", "comprehensive", "detailed"]))
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds to wait for another run."
+)
+def run(job: str, target: str | None, wait: float) -> int:
+    """Run a job end to end: collect what is due, load it, build what it concerns, prove that it is level.
+
+    \b
+    Exit codes: 0 level, 1 drift, 2 trouble or not judged, 3 stopped at a wall of the site, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from orchestrate.running import run_job
+    from orchestrate.targets import choose
+    from orchestrate.warehouse import main_project
+    from reconcile.commands.progress import Logged
+    from reconcile.render.human import print_report
+
+    log_to_stderr()
+    done = run_job(choose(main_project(), target), job, wait, Logged())
+    if done.report.exit_code:
+        print_report(done.report, Console(stderr=True, highlight=False, emoji=False, markup=False))
+    click.echo(done.line())
+    return done.exit_code
+
+
+@levelset.command()
 @click.argument("address", required=False, metavar="[URL]")
 @click.option("--schema", metavar="NAME", help="Schema of the old tables (default: the connection's own).")
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; can be repeated.")

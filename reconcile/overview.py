@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from reconcile import history
 from reconcile.definition import quote
-from reconcile.engines.base import Engine
+from reconcile.engines.base import Column, Engine
 from reconcile.engines.connect import before_connect, open_engine
 from reconcile.errors import ReconcileError
 from reconcile.project import Options
@@ -106,7 +106,7 @@ def overview(options: Options) -> Overview:
         try:
             runs = recorded(engine, shown.connection.target, LATEST)
             sources = tuple(_freshness(engine, source) for source in shown.sources)
-            panels = tuple(_panel(engine, title, relation) for title, relation in shown.panels)
+            panels = tuple(_panels(engine, shown.panels, notices))
         finally:
             engine.close()
     except ReconcileError as error:
@@ -114,15 +114,13 @@ def overview(options: Options) -> Overview:
     runs = _with_files(runs or [], options, shown.connection.target)
     if not runs:
         raise ReconcileError(f"nothing was ever checked on target {shown.connection.target}: run `reconcile check`")
-    missing = [panel.title for panel in panels if not panel.columns]
-    notices += [f"{title}: its table does not exist yet, dbt build makes it" for title in missing]
     return Overview(
         target=shown.connection.target,
         at=now(),
         runs=tuple(runs),
         models=models_over_time(runs),
         sources=sources,
-        panels=tuple(panel for panel in panels if panel.columns),
+        panels=panels,
         notices=tuple(notices),
     )
 
@@ -157,10 +155,20 @@ def _with_files(runs: list[PastRun], options: Options, target: str) -> list[Past
     return [found[run_id] for run_id in sorted(found)][-LATEST:]
 
 
-def _panel(engine: Engine, title: str, relation: str) -> Panel:
-    columns = engine.table_columns(relation)
-    if columns is None:
-        return Panel(title, (), (), False)
+def _panels(engine: Engine, wanted: Sequence[tuple[str, str]], notices: list[str]) -> Iterator[Panel]:
+    """Each panel that can be read; why another cannot goes to ``notices``."""
+    for title, relation in wanted:
+        try:
+            columns = engine.table_columns(relation)
+            if columns is None:
+                notices.append(f"{title}: its table does not exist yet, dbt build makes it")
+            else:
+                yield _panel(engine, title, relation, columns)
+        except ReconcileError as error:
+            notices.append(f"{title}: {error}")
+
+
+def _panel(engine: Engine, title: str, relation: str, columns: Sequence[Column]) -> Panel:
     listed = ", ".join(engine.as_text(quote(column.name)) for column in columns)
     first = quote(columns[0].name)
     rows = engine.rows(f"select {listed} from {relation} order by {first} desc limit {_PANEL_ROWS + 1}")
@@ -175,6 +183,10 @@ def _freshness(engine: Engine, source: Source) -> SourceFreshness:
         return SourceFreshness(source.name, "unknown", None, None, *limits)
     if newest is None:
         return SourceFreshness(source.name, "empty", None, None, *limits)
+    if isinstance(newest, date) and not isinstance(newest, datetime):
+        newest = datetime.combine(newest, time())
+    if not isinstance(newest, datetime):
+        return SourceFreshness(source.name, "unknown", None, None, *limits)
     loaded_at = newest if newest.tzinfo else newest.replace(tzinfo=UTC)  # dbt takes a time without zone for UTC too
     age = max((datetime.now(UTC) - loaded_at).total_seconds(), 0.0)
     return SourceFreshness(source.name, source.status(age), loaded_at.astimezone(UTC).isoformat(), age, *limits)

@@ -198,6 +198,11 @@ def test_production_is_checked_and_its_report_kept(repository: Path, tmp_path: P
     variables = {"PGHOST": database.host, "PGUSER": "postgres", "PGPASSWORD": "", "PGDATABASE": database.name}
     built = command("dbt", "build", "--quiet", "--target", "postgres", cwd=repository, **variables)
     assert built.returncode == 0, built.stdout
+    # two targets of one profile, on two adapters, hold the same
+    assert command("dbt", "build", "--quiet", cwd=repository).returncode == 0
+    sides = ("duckdb:main.totals", "postgres:public.totals")
+    both = command("reconcile", "diff", *sides, "--key", "id", cwd=repository, **variables)
+    assert both.returncode == 0, both.stdout + both.stderr
     database.run("delete from totals where id = 2")
     (tmp_path / "temp").mkdir()
     hourly = Runner(repository, tmp_path / "temp", {}, variables)

@@ -11,7 +11,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reconcile.render.text import common_ends, duration, keys_of, kinds, next_step, preview, shown, state_of
+from reconcile.render.text import (
+    LONGEST,
+    common_ends,
+    duration,
+    keys_of,
+    kinds,
+    next_step,
+    preview,
+    shown,
+    shown_pair,
+    state_of,
+)
 from reconcile.report import KINDS, Cell, Drift, PastTable, PlannedChange, Report, Sample, TableReport, Verdict
 
 _FOLDER = Path(__file__).parent
@@ -92,12 +103,10 @@ def _counted(drift: Drift) -> dict[str, int]:
 
 def _against(text: str, other: str | None) -> tuple[str, str, str]:
     """A value in three pieces, of which the middle one is what differs from another value."""
-    said = shown(text)
-    if other is None:
-        return said, "", ""
-    start, end = common_ends(said, shown(other))
-    if start + end == 0:
-        return said, "", ""
+    said, against = shown_pair(text, other)
+    start, end = common_ends(said, against)
+    if other is None or start + end == 0 or len(text) > LONGEST or len(other) > LONGEST:
+        return said, "", ""  # of values that are cut no character is marked: the note on their length would be, too
     return said[:start], said[start : len(said) - end], said[len(said) - end :]
 
 

@@ -7,7 +7,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.render.text import STYLES, causes_of, common_ends, key_of, keys_of, kinds, next_step, preview, shown
+from reconcile.render.text import (
+    STYLES,
+    causes_of,
+    common_ends,
+    key_of,
+    keys_of,
+    kinds,
+    next_step,
+    preview,
+    shown,
+    shown_pair,
+)
 from reconcile.report import PlannedPart, RepairOutcome, Report, Sample, TableReport
 
 _FITS = 24  # characters of a value that is not folded: below a longer one a caret would stand anywhere
@@ -117,7 +128,7 @@ def _cells(sample: Sample, carets: bool) -> list[tuple[str | Text, ...]]:
         return [(sample.kind, _cause(sample), key_of(sample, named=False), whole, expected, actual)]
     rows: list[tuple[str | Text, ...]] = []
     for index, (name, cell) in enumerate(sample.columns.items()):
-        left, right = marked(shown(cell.expected), shown(cell.actual), carets)
+        left, right = marked(*shown_pair(cell.expected, cell.actual), carets)
         first = index == 0
         key = key_of(sample, named=False) if first else ""
         kind, cause = (sample.kind, _cause(sample)) if first else ("", "")
@@ -163,7 +174,7 @@ def _plan_of(part: PlannedPart) -> RenderableType:
             grid.add_row(*head, Text("(the row)", style="dim"), *((row, "no row") if gone else ("no row", row)))
             continue
         for name, cell in change.columns.items():
-            becomes, stands = marked(shown(cell.expected), shown(cell.actual))
+            becomes, stands = marked(*shown_pair(cell.expected, cell.actual))
             grid.add_row(*head, shown(name), stands, becomes)
             head = ["", "", ""]
     hidden = part.hidden + sum(change.copies or 1 for change in part.changes[_SAMPLES_SHOWN:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconcile.render.text import causes_of, key_of, kinds, next_step, rows_of, shown
+from reconcile.render.text import causes_of, key_of, kinds, next_step, rows_of, shown, shown_pair
 from reconcile.report import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
@@ -65,7 +65,8 @@ def render_markdown(report: Report) -> str:
 
 def _sides(sample: Sample, cell: Cell) -> tuple[str, str]:
     if sample.kind == "changed":
-        return _cell(cell.expected), _cell(cell.actual)
+        one, other = shown_pair(cell.expected, cell.actual, 100)
+        return one.translate(_ESCAPED), other.translate(_ESCAPED)
     return ("no row", _cell(cell.actual)) if sample.stands_in_table else (_cell(cell.expected), "no row")
 
 

@@ -24,6 +24,21 @@ def shown(value: str | None, longest: int = LONGEST) -> str:
     return safe if len(value) <= longest else f"{safe}… ({len(value):,} characters)"
 
 
+def shown_pair(one: str | None, other: str | None, longest: int = LONGEST) -> tuple[str, str]:
+    """Two values as ``shown`` shows them; where they only differ beyond its cut, both from shortly before that on."""
+    if one is None or other is None or max(len(one), len(other)) <= longest:
+        return shown(one, longest), shown(other, longest)
+    start, _ = common_ends(one, other)
+    passed = max(start - longest // 4, 0) if start > longest * 3 // 4 else 0
+    if not passed:
+        return shown(one, longest), shown(other, longest)
+    texts = []
+    for value in (one, other):
+        rest = "".join(map(_escaped, value[passed : passed + longest]))
+        texts.append(f"(alike for {start:,} characters) …{rest}… ({len(value):,} characters)")
+    return texts[0], texts[1]
+
+
 def preview(sample: Sample, columns: int = 2, longest: int = 16) -> str:
     """A one-sided row in short: its first columns that hold something."""
     values = ((name, cell.actual if cell.expected is None else cell.expected) for name, cell in sample.columns.items())

@@ -119,9 +119,8 @@ class World:
         return {"snapshot_id": f"f{self.serial}", "account_id": "me", "snapshot_at": at, "follower_count": count}
 
 
-@pytest.mark.parametrize("seed", [1, 6])
-def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehouse, seed: int) -> None:
-    world = World(seed)
+def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehouse, engine_kind: str) -> None:
+    world = World({"postgres": 1, "duckdb": 6}[engine_kind])  # of the worlds that were tried, those that found most
     key = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "follower_snapshots": "snapshot_id"}
     held: list[dict[str, Any]] = []
     for _ in range(6):

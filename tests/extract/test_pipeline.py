@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -199,32 +200,55 @@ def test_the_sources_file_of_dbt_documents_the_same_columns_and_types() -> None:
     assert {table["name"] for table in documented["sources"][0]["tables"]} == set(TABLES)
 
 
-_LOAD = """
-import sys, pathlib
+_LOADER = """
+import os, sys, pathlib
 sys.path.insert(0, sys.argv[1])
 import tests.extract.test_pipeline as t
-pipeline = t.open_pipeline(sys.argv[2], pathlib.Path(sys.argv[3]))
-print("ready", flush=True)
-t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.content())
+print("loaded", flush=True)
+for line in sys.stdin:
+    address, folder = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if child == 0:
+        pipeline = t.open_pipeline(address, pathlib.Path(folder))
+        print(os.getpid(), flush=True)
+        t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.content())
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
 
 
-@pytest.mark.parametrize("attempt", range(4))
-def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
-    address: str, tmp_path: Path, attempt: int
-) -> None:
+@pytest.fixture(scope="module")
+def loader() -> Iterator[subprocess.Popen[str]]:
+    """A process that has read dlt and forks for each load: told an address and a folder, it says the load's id."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _LOAD, str(ROOT), address, str(tmp_path)],
+        [sys.executable, "-c", _LOADER, str(ROOT)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
-    process.stdout.readline()
+    assert process.stdout.readline() == "loaded\n"
+    yield process
+    process.stdin.close()
+    process.wait(30)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
+    address: str, tmp_path: Path, attempt: int, loader: subprocess.Popen[str]
+) -> None:
+    assert loader.stdin is not None
+    assert loader.stdout is not None
+    loader.stdin.write(f"{address}\t{tmp_path}\n")
+    loader.stdin.flush()
+    load = int(loader.stdout.readline())
     time.sleep(random.Random(f"{address[-6:]}{attempt}").uniform(0.02, 1.2))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with suppress(ProcessLookupError):  # it was quicker
+        os.kill(load, signal.SIGKILL)
+    assert loader.stdout.readline() == "ended\n"
 
     pipeline = open_pipeline(address, tmp_path)
     collect(pipeline, Scripted({i: read(i) for i in IDS}), content=content())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +18,8 @@ import psycopg
 import pytest
 
 from orchestrate import warehouse
+from orchestrate.running import JobRun
+from reconcile.report import Report, Scope, TableReport, Verdict
 from tests.conftest import command
 
 
@@ -48,36 +52,38 @@ def test_dlt_keeps_its_own_commands_and_ours_wake_a_sleeping_warehouse(project: 
     ran("levelset", "down", cwd=project)
 
 
-def test_the_same_models_on_duckdb_and_on_any_postgres(project: Path, server: warehouse.Server) -> None:
-    for target, variables in (
-        ("duckdb", {}),
-        ("postgres", {"PGHOST": str(server.socket), "PGDATABASE": "anywhere", "PGUSER": "postgres"}),
-    ):
-        if target == "postgres":
-            with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
-                connection.execute("create database anywhere")
-        arguments = (
-            "dlt",
-            "pipeline",
-            "engagement",
-            "run",
-            "--job",
-            "detailed",
-            "--source",
-            "http",
-            "--target",
-            target,
-        )
-        assert "0 failed" in ran(*arguments, cwd=project, **variables)
-        ran("dbt", "build", "--target", target, cwd=project, **variables)
-    found = command("reconcile", "check", "-t", "duckdb", "--output", "json", cwd=project)
-    body = json.loads(found.stdout)
-    assert (found.returncode, body["verdict"], body["target"]) == (0, "level", "duckdb")
-    # two targets of one profile hold what two runs read: the same posts, seconds apart
-    sides = ("duckdb:analytics.learning_posts", "postgres:analytics.learning_posts")
-    columns = ("--columns", "decision_id,content,format,topic,decision_type")
-    found = command("reconcile", "diff", *sides, "--key", "tweet_id", *columns, cwd=project, **variables)
-    assert found.returncode == 0, found.stdout + found.stderr
+def test_a_job_runs_end_to_end_with_one_line_and_one_exit_code(project: Path) -> None:
+    """On DuckDB, whose one file collecting, dbt and reconcile open in turn in one process; tests/test_docs.py runs jobs
+    on the embedded Postgres."""
+
+    def run(code: int, *more: str) -> str:
+        arguments = ("levelset", "run", "scheduled", "--target", "duckdb", *more)
+        done = command(*arguments, cwd=project, SOURCES__ENGAGEMENT__SOURCE="http")
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if code == 2 else done.stdout
+
+    said = run(0)
+    assert re.fullmatch(
+        r"scheduled: \d+ updated, 0 skipped, 0 failed; \d+ passed; level \(4 of 4 tables level\); "
+        r"collect \d+\.\d s, build \d+\.\d s, check \d+\.\d s\n",
+        said,
+    )
+    lock = project / ".levelset" / "dlt" / "run.lock"
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert "another `levelset run` is at work" in run(2, "--wait", "0.6")
+
+
+def test_a_jobs_exit_code_tells_drift_from_trouble_from_a_wall() -> None:
+    def code(verdict: Verdict, wall: str | None = None) -> int:
+        table = TableReport("t", None, "t", (), verdict, Scope("sweep", ""))
+        return JobRun("velocity", "", wall, "", Report("r", "check", "t", "", "", (table,)), {}).exit_code
+
+    assert [code(verdict) for verdict in Verdict] == [0, 1, 2, 2]
+    assert code(Verdict.LEVEL, "rate_limited") == 3
+    assert code(Verdict.DRIFT, "rate_limited") == 1
+    assert code(Verdict.UNVERIFIED, "rate_limited") == 2
 
 
 def demo_is_level(said: str) -> None:
@@ -94,7 +100,7 @@ def test_the_demo_finds_exactly_what_it_broke_also_when_an_earlier_one_was_kille
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "a day later" in line:  # loaded and built once, and a second load under way
+        if "dbt build (full)" in line:  # loaded, and being built
             process.send_signal(signal.SIGKILL)
             break
     process.wait()

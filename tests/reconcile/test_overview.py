@@ -28,6 +28,7 @@ FILES = {
 {{ config(materialized='incremental', unique_key='id') }} select id, v from {{ source('raw', 'truth') }}
 """,
     "models/health.sql": "{{ config(materialized='table') }} select 'a' as name, 1 as n union all select '<b>', null",
+    "models/unbuilt.sql": "{{ config(materialized='table', tags=['later']) }} select 1 as n",
     "models/all.yml": """
 version: 2
 sources:
@@ -35,10 +36,17 @@ sources:
     schema: raw
     loaded_at_field: loaded_at
     config: {freshness: {warn_after: {count: 1, period: hour}, error_after: {count: 30, period: day}}}
-    tables: [{name: truth}, {name: nothing}, {name: absent}]
+    tables:
+      - {name: truth}
+      - {name: nothing}
+      - {name: absent}
+      - {name: dated, loaded_at_field: day}
+      - {name: worded, loaded_at_field: "'yesterday'"}
 models:
   - name: health
     config: {meta: {reconcile: {panel: How it goes}}}
+  - name: unbuilt
+    config: {meta: {reconcile: {panel: Not yet there}}}
 """,
 }
 
@@ -52,8 +60,10 @@ def build_tiny(folder: Path, database: Database | None) -> DbtProject:
         "create table raw.truth as select n as id, n * 2 as v, now() - interval '2 hours' as loaded_at"
         " from generate_series(1, 40) as s(n)",
         "create table raw.nothing (loaded_at timestamp)",
+        "create table raw.dated as select date '2026-01-01' as day",
+        "create table raw.worded as select 1 as n",
     )
-    project.dbt("build")
+    project.dbt("build", "--exclude", "tag:later")
     return project
 
 
@@ -89,6 +99,8 @@ def test_the_page_over_time_tells_of_models_sources_and_panels(tiny: DbtProject)
         "raw.truth": "warn",
         "raw.nothing": "empty",
         "raw.absent": "unknown",
+        "raw.dated": "error",
+        "raw.worded": "unknown",
     }
     truth = next(s for s in found.sources if s.name == "raw.truth")
     assert truth.age is not None
@@ -97,8 +109,9 @@ def test_the_page_over_time_tells_of_models_sources_and_panels(tiny: DbtProject)
     assert [(p.title, p.columns, sorted(p.rows)) for p in found.panels] == [
         ("How it goes", ("name", "n"), [("<b>", None), ("a", "1")])
     ]
+    assert found.notices == ("Not yet there: its table does not exist yet, dbt build makes it",)
     said = printed(found)
-    assert "1 of 1 models have open drift; 3 of 3 sources are not fresh." in said
+    assert "1 of 1 models have open drift; 5 of 5 sources are not fresh." in said
     assert "▁█" in said
     assert max(map(len, said.splitlines())) <= 100
     json.dumps(found.as_dict())

@@ -128,6 +128,19 @@ def test_long_values_are_cut_and_say_so() -> None:
     assert json.loads(FORMATS["json"](long_report))["tables"][0]["samples"][0]["columns"]["v"]["expected"] == value
 
 
+def test_values_that_differ_far_behind_are_shown_from_there() -> None:
+    """Two long texts once looked alike in every report: what differed stood behind the cut."""
+    long = "x" * 5_000
+    sample = Sample("changed", {"id": "1"}, {"v": Cell(long + "a", long + "b")})
+    table = TableReport("t", "m", "r", ("id",), Verdict.DRIFT, scope(1, 1), Drift(changed=1), samples=(sample,))
+    what = Report("r", "check", "t", "", "", (table,))
+
+    for text in (printed(what, 300), FORMATS["html"](what), FORMATS["markdown"](what)):
+        assert "alike for 5,000 characters" in text
+        assert "xa… (5,001 characters)" in text
+        assert "xb… (5,001 characters)" in text
+
+
 def test_github_points_at_the_sql_file_and_at_the_yml_line_that_names_the_model() -> None:
     lines = FORMATS["github"](report()).splitlines()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -81,14 +82,16 @@ def test_a_terminal_gets_bars_and_a_line_a_model(on_postgres: DbtProject) -> Non
     leader, follower = pty.openpty()
     arguments = [RECONCILE, "check", "-s", "events", "plan_changes", "--profiles-dir", ".", "--output", "json"]
     environment = {**os.environ, "NO_COLOR": "1"}
-    run = subprocess.run(
-        arguments, cwd=on_postgres.folder, stderr=follower, stdout=subprocess.PIPE, env=environment, check=False
-    )
+    run = subprocess.Popen(arguments, cwd=on_postgres.folder, stderr=follower, stdout=subprocess.PIPE, env=environment)
     os.close(follower)
-    seen = os.read(leader, 100_000).decode()
-    os.close(leader)
+    seen = ""
+    with suppress(OSError), os.fdopen(leader, encoding="utf-8") as terminal:  # EIO: the other end is closed
+        while read := terminal.read(1):
+            seen += read
+    run.communicate(timeout=30)
 
     assert run.returncode == 0
+    assert "reading the dbt project" in seen
     assert "events: level (" in seen
     assert "plan_changes: level (" in seen
     assert "\x1b[3" not in seen, "NO_COLOR asks for no colours"

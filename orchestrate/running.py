@@ -1,0 +1,111 @@
+"""``levelset run JOB``: collect, load, build and prove, as one run with one lock, one line and one exit code."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrate.dbt import environment, run_dbt
+from orchestrate.errors import Trouble
+from orchestrate.jobs import WALL
+from orchestrate.targets import Target, data_folder
+from reconcile.errors import ReconcileError
+from reconcile.report import Report, Verdict
+from reconcile.watching import Watcher
+
+log = logging.getLogger("orchestrate")
+JOBS = ("scheduled", "velocity", "comprehensive", "detailed")  # each a selector of selectors.yml too
+_BETWEEN_ATTEMPTS = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """What a run came to, part by part; ``seconds`` by part, in the order in which they ran."""
+
+    job: str
+    collected: str
+    wall: str | None
+    built: str
+    report: Report
+    seconds: dict[str, float]
+
+    @property
+    def exit_code(self) -> int:
+        """2 not judged, 1 drift, 3 stopped at a wall of the site with everything else well, 0 all well."""
+        return self.report.exit_code or (WALL if self.wall else 0)
+
+    def line(self) -> str:
+        level = sum(table.verdict is Verdict.LEVEL for table in self.report.tables)
+        verdict = f"{self.report.verdict.value} ({level} of {len(self.report.tables)} tables level)"
+        parts = ", ".join(f"{name} {took:.1f} s" for name, took in self.seconds.items())
+        wall = f" (stopped: {self.wall})" if self.wall else ""
+        return f"{self.job}: {self.collected}{wall}; {self.built}; {verdict}; {parts}"
+
+
+def run_job(target: Target, job: str, wait: float, watcher: Watcher = Watcher()) -> JobRun:  # noqa: B008
+    """Run one job on a target, alone in this project. Raises Trouble or ExtractError where a part cannot be done.
+
+    ``wait``: seconds to wait for another run to end; then it leaves. What was loaded stays loaded: the next run's build
+    takes it.
+    """
+    from extract.collecting import collect
+    from extract.settings import load_settings
+
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(name: str) -> Iterator[None]:
+        log.info("%s: %s", job, name)
+        began = time.monotonic()
+        yield
+        seconds[name] = time.monotonic() - began
+
+    with _alone(target.project, wait):
+        with part("collect"):
+            read = collect(target.destination(), target.pipelines_dir(), load_settings(), job)
+        with part("build"):
+            built = run_dbt(target, "build", "--selector", job)
+        with part("check"), environment(target.environment()):
+            report = _check(target, job, watcher)
+    collected = f"{read.updated} updated, {read.skipped} skipped, {read.failed} failed"
+    return JobRun(job, collected, read.wall, built.line(), report, seconds)
+
+
+def _check(target: Target, job: str, watcher: Watcher) -> Report:
+    from reconcile import history
+    from reconcile.check import check
+    from reconcile.project import Options
+    from reconcile.verdict import Asked
+
+    options = Options(project_dir=target.project, profiles_dir=target.project, target=target.name, selector=job)
+    try:
+        report = check(options, watcher=watcher, asked=Asked("auto"))
+    except ReconcileError as error:
+        raise Trouble(str(error)) from error
+    history.keep(report, target.project)
+    return report
+
+
+@contextmanager
+def _alone(project: Path, wait: float) -> Iterator[None]:
+    """The one lock of this project's runs: the loader and dbt must not overlap. Gone with the process that held it."""
+    folder = data_folder(project)
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait
+    with (folder / "run.lock").open("w") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise Trouble(
+                        f"another `levelset run` is at work in {project}: run again later, or --wait longer"
+                    ) from None
+                time.sleep(_BETWEEN_ATTEMPTS)
+        yield
