@@ -169,11 +169,16 @@ def test_every_command_of_our_own_project_does_what_it_says(ours: World) -> None
     assert "warehouse is up" in said["levelset up"]
     assert "Metrics collection complete: " in said["dlt pipeline engagement run"]
     assert "Completed successfully" in said["dbt build"]
+    assert "level (4 of 4 tables level)" in said["levelset run scheduled"]
     assert "level (run" in said["reconcile check"]
     assert json.loads(said["extract read answer.json --json"])["status"] == "ok"
     assert "extract due --job scheduled" in said
 
     server = warehouse.locate(ours.folder)
+    assert command("dbt", "run", "-s", "+reconcile_history", cwd=ours.folder).returncode == 0
+    with psycopg.connect(server.conninfo) as connection:
+        told = connection.execute("select distinct verdict, verdict_before from analytics.reconcile_history").fetchall()
+    assert set(told) == {("level", None), ("level", "level")}
     ours.run("docs/quick-start.md")
     ours.run("docs/collecting.md")
     ours.run("docs/reading-a-report.md")

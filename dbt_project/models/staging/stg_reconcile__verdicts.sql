@@ -28,6 +28,6 @@ from (
         cast(null as bigint) as {{ name }},
         {%- endfor %}
         cast(null as timestamp with time zone) as finished_at
-) as nothing
+) as no_verdicts
 where 1 = 0
 {%- endif %}
