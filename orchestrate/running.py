@@ -19,7 +19,6 @@ from reconcile.report import Report, Verdict
 from reconcile.watching import Watcher
 
 log = logging.getLogger("orchestrate")
-JOBS = ("scheduled", "velocity", "comprehensive", "detailed")  # each a selector of selectors.yml too
 _BETWEEN_ATTEMPTS = 0.5  # seconds
 
 
@@ -48,8 +47,9 @@ class JobRun:
 
 
 def run_job(target: Target, job: str, wait: float, watcher: Watcher = Watcher()) -> JobRun:  # noqa: B008
-    """Run one job on a target, alone in this project. Raises Trouble or ExtractError where a part cannot be done.
+    """Run one job, alone in this project; the job is a selector of selectors.yml too.
 
+    Raises Trouble or ExtractError where a part cannot be done.
     ``wait``: seconds to wait for another run to end; then it leaves. What was loaded stays loaded: the next run's build
     takes it.
     """

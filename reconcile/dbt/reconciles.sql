@@ -44,7 +44,8 @@ select 1 where 1 = 0
     {%- for node in graph.nodes.values() if node.name == wanted and node.resource_type in ('model', 'seed', 'snapshot')
             and (name is none or node.package_name == package_or_name) -%}
         {%- if node.config.materialized == 'ephemeral' -%}
-            {{ return('(' ~ render(reconciles__read_as_tables(node)) ~ ')') }}
+            {#- lines of its own: it may end in a comment -#}
+            {{ return('(\n' ~ render(reconciles__read_as_tables(node)) ~ '\n)') }}
         {%- endif -%}
         {{ return(node.relation_name) }}
     {%- endfor -%}

@@ -41,6 +41,7 @@ def render_html(report: Report) -> str:
         shown_samples=shown_samples,
         hidden_samples=sum(len(t.samples) for t in report.tables) - sum(map(len, shown_samples)),
         most_samples=MOST_SAMPLES,
+        calm=[table for table in report.tables if _always_level(report, table)],
     )
 
 
@@ -69,9 +70,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["level_in"] = lambda table, report: _always_level(report, table)
     environment.filters.update(
-        always_level=_always_level,
         shown=shown,
         kinds=kinds,
         keys=keys_of,

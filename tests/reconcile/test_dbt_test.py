@@ -38,7 +38,7 @@ def failures(project: DbtProject) -> dict[str, int]:
 
 
 def test_it_passes_where_check_says_level_and_fails_where_check_says_drift(shop: DbtProject) -> None:
-    """Views, ephemeral models, a seed, a composite key, a table without a key: each is seen through."""
+    """Views, tables, a composite key, a table without a key: each is seen through."""
     assert failures(shop) == {}
 
     report = judged(shop)
@@ -66,6 +66,20 @@ def test_what_meta_reconcile_ignores_is_ignored(shop: DbtProject) -> None:
     body["models"][0]["config"] = settings
     shop.write({"models/tested.yml": yaml.safe_dump(body)})
     assert failures(shop) == {}
+
+
+def test_an_ephemeral_model_that_ends_in_a_comment_is_seen_through(shop: DbtProject) -> None:
+    config = "{{ config(materialized='incremental', unique_key='id') }}"
+    shop.write({"models/over.sql": config + " select c.id, c.country_name from {{ ref('eph_customers') }} c"})
+    body = yaml.safe_load((shop.folder / "models/tested.yml").read_text())
+    body["models"][0] = {"name": "over", "data_tests": [{"reconciles": {"name": "reconciles_over"}}]}
+    shop.write({"models/tested.yml": yaml.safe_dump(body)})
+    shop.dbt("run", "-s", "over")
+    assert failures(shop) == {}
+
+    over = table(judged(shop), "over").relation
+    shop.run(f"delete from {over} where id = 2")
+    assert failures(shop) == {"over": 1}
 
 
 def test_install_is_repeatable_and_takes_nothing_of_the_users(
