@@ -7,37 +7,25 @@ and a step. What is ambiguous is refused: a wrong number is worse than none.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from extract.compact import read_compact
+from extract.digits import ascii_digits
+from extract.group_words import read_group
 from extract.record import Count, Counters
 
 # A whole number, in one piece or in groups of three. It must not touch a letter or a decimal part: the K of "1.2K"
 # makes it an abbreviation, and "17 Likes" is no 17 K.
 _EXACT = re.compile(r"(?<![\w.,])(\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)(?![\w]|[.,]\d)")
-# a number in one piece only: of "1,234 replies" this must not read 234
-_GROUP_PART = re.compile(r"(?<![\w.,])(?<!\d )(\d+) ([A-Za-z]+)")
-_COMPACT = re.compile(r"(\d+)(?:\.(\d))?([KMB]?)")
-_UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
-
-_GROUP_WORDS = {
-    "reply": "replies",
-    "replies": "replies",
-    "repost": "retweets",
-    "reposts": "retweets",
-    "like": "likes",
-    "likes": "likes",
-    "bookmark": "bookmarks",
-    "bookmarks": "bookmarks",
-    "view": "views",
-    "views": "views",
-}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What one article element says of itself: aria-labels by test id, and the visible texts of the same buttons."""
+    """What one article element says of itself: aria-labels by test id, and the visible texts of the same buttons.
+
+    ``language`` is the page's own (``<html lang>``): "1.234" is another number in German than in English.
+    """
 
     group: str | None
     reply: str | None
@@ -45,11 +33,7 @@ class Labels:
     like: str | None
     views: str | None
     texts: Mapping[str, str]
-
-
-def ascii_digits(text: str) -> str:
-    """``text`` with every decimal digit of any script as an ASCII one."""
-    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    language: str = "en"
 
 
 def exact_numbers(label: str) -> list[int] | None:
@@ -67,27 +51,12 @@ def exact_number(label: str | None) -> int | None:
     return numbers[0] if numbers is not None and len(numbers) == 1 else None
 
 
-def floored(text: str) -> tuple[int, int] | None:
-    """``(lower bound, step)`` of an English visible number: "1.5K" is (1500, 100), "27K" (27000, 1000), "33" (33, 1).
-
-    None for anything else, above all for other languages' commas and suffixes.
-    """
-    match = _COMPACT.fullmatch(text.strip())
-    if match is None or (match[2] and not match[3]):
-        return None
-    unit = _UNITS[match[3]]
-    tenth = unit // 10 if match[2] else 0
-    # without a decimal the text is exact below 1000; "27K" hides up to 999, "1K" (1.0K) up to 99
-    step = 1 if unit == 1 else tenth or (unit // 10 if int(match[1]) < 10 else unit)
-    return int(match[1]) * unit + int(match[2] or 0) * tenth, step
-
-
 def read_labels(labels: Labels) -> tuple[Counters, tuple[str, ...]]:
     """The counters that an article's labels give, and a warning for each pair that disagrees.
 
     In any language: the three buttons and the analytics link are known by test id; the number of the group label
     that none of them accounts for is the bookmarks (X leaves metrics that are zero out of the group label, so none
-    left means 0). English group labels are read by word as a second opinion.
+    left means 0). Group labels of known languages are read by word as a second opinion.
     """
     by_id = {
         "replies": exact_number(labels.reply),
@@ -100,7 +69,7 @@ def read_labels(labels: Labels) -> tuple[Counters, tuple[str, ...]]:
     }
     found["bookmarks"] = _left_over(labels.group, by_id)
     warnings = []
-    for name, value in _group_words(labels.group).items():
+    for name, value in read_group(labels.group, labels.language).items():
         known = found.get(name)
         if known is None:
             found[name] = Count(value, "group_label")
@@ -108,7 +77,7 @@ def read_labels(labels: Labels) -> tuple[Counters, tuple[str, ...]]:
             warnings.append(f"{name}: label says {known.value}, group label {value}")
             found[name] = None
     for name, text in labels.texts.items():
-        bound = floored(text)
+        bound = read_compact(text, labels.language)
         if found.get(name) is None and bound is not None:
             found[name] = Count(bound[0], "text", bound[1])
     return Counters(**found), tuple(warnings)
@@ -127,11 +96,3 @@ def _left_over(group: str | None, by_id: Mapping[str, int | None]) -> Count | No
     if len(rest) > 1:
         return None
     return Count(rest[0] if rest else 0, "label_left_over")
-
-
-def _group_words(group: str | None) -> dict[str, int]:
-    return {
-        _GROUP_WORDS[match[2].lower()]: int(match[1])
-        for match in _GROUP_PART.finditer(ascii_digits(group or ""))
-        if match[2].lower() in _GROUP_WORDS
-    }

@@ -45,7 +45,8 @@ _ARTICLE = """(id) => {
     const text = s => { const e = a.querySelector(s); return e ? e.textContent.trim() : ''; };
     const reply = '[data-testid=reply]', rt = '[data-testid=retweet],[data-testid=unretweet]',
       like = '[data-testid=like],[data-testid=unlike]', views = 'a[href$="/analytics"]';
-    return {group: label('div[role=group][aria-label]'), reply: label(reply), retweet: label(rt), like: label(like),
+    return {language: document.documentElement.lang || 'en',
+      group: label('div[role=group][aria-label]'), reply: label(reply), retweet: label(rt), like: label(like),
       views: label(views), texts: {replies: text(reply), retweets: text(rt), likes: text(like), views: text(views)}};
   }
   return null;
