@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from extract.post_ids import Network
 from extract.record import Reading
 
 Now = Callable[[], datetime]
@@ -38,9 +39,13 @@ class Source(Protocol):
     """Where readings come from. ``collect`` asks for each wanted id once and may stop early at a wall.
 
     After a wall ``wall`` says which: the posts behind it were not asked for, and no attempt of theirs is yielded.
+    ``reread`` asks for posts again by another strategy than ``collect`` used; a source with one strategy yields none.
     """
 
     name: str
+    network: Network
     wall: Reading | None
 
     def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]: ...
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,14 +13,18 @@ from typing import Any
 from dlt.common.destination import Destination
 
 from extract import pipeline as engagement
-from extract.attempt import Now, Source
+from extract.attempt import Attempt, Now, Profile, Source
 from extract.chromium import find_chromium
-from extract.content import read_content
+from extract.content import Content, read_content, read_table
 from extract.errors import ExtractError
-from extract.manners import check_host
-from extract.settings import LOCAL, Settings, check_source
+from extract.manners import check_host, check_session
+from extract.parking import Parking
+from extract.post_ids import Network
+from extract.record import Reading
+from extract.settings import FROM_FILES, LOCAL, Settings, secret
+from extract.site.account import Account
 from extract.site.server import Site
-from extract.sources.http import HttpSource
+from extract.summary import Summary
 
 log = logging.getLogger("extract")
 
@@ -38,29 +42,70 @@ class Place:
 @contextmanager
 def place(settings: Settings, site: Site | None = None) -> Iterator[Place]:
     """The place that the settings name; for ``local`` a site of our own, started for the while (or ``site``)."""
-    if settings.base_url != LOCAL:
-        check_host(settings.base_url, settings.allow_hosts)
+    if settings.base_url != LOCAL or settings.source in FROM_FILES:
+        if settings.source not in FROM_FILES:
+            check_host(settings.base_url, settings.allow_hosts, settings.written_consent)
         yield Place(settings.base_url, settings.account, lambda: datetime.now(UTC))
     elif site is not None:
         yield Place(site.url, settings.account, site.clock.now, site)
     else:
-        with Site() as own:
+        with Site(Account(network=settings.network)) as own:
             log.info("Reading the local site at %s (base_url is not set)", own.url)
             yield Place(own.url, settings.account, own.clock.now, own)
 
 
-def make_source(name: str, where: Place) -> Source:
-    """The source of that name. Without any Chromium the browser gives way to HTTP, with one clear line."""
-    check_source(name)
-    if name == "browser":
+def make_source(settings: Settings, where: Place) -> Source:
+    """The source that the settings name. Without any Chromium the browser gives way to HTTP, with one clear line.
+
+    Raises ExtractError where it lacks what it needs: a file, a session that only its owner may read.
+    """
+    address = (where.base_url, where.account, where.now)
+    match settings.source:
+        case "xapi":
+            from extract.sources.batches import XapiSource
+
+            return XapiSource(*address, token=secret("xapi_bearer_token"))
+        case "bluesky":
+            from extract.sources.batches import BlueskySource
+
+            return BlueskySource(*address)
+        case "mastodon":
+            from extract.sources.batches import MastodonSource
+
+            return MastodonSource(*address)
+        case "export" | "replay":
+            from extract.sources.files import ExportSource, ReplaySource
+
+            if settings.file is None:
+                raise ExtractError(f"--source {settings.source} reads a file: name it with --file")
+            return (ExportSource if settings.source == "export" else ReplaySource)(Path(settings.file))
+    if settings.source == "browser":
         chromium = find_chromium()
         if chromium is not None:
             from extract.sources.browser import BrowserSource
 
+            session = check_session(Path(settings.session_state)) if settings.session_state else None
             log.info("Chromium: %s", chromium.origin)
-            return BrowserSource(where.base_url, where.account, where.now, chromium)
+            return BrowserSource(*address, chromium, session)
         log.warning("No Chromium found and none could be fetched: reading over HTTP instead (set LEVELSET_CHROMIUM)")
-    return HttpSource(where.base_url, where.account, where.now)
+    from extract.sources.http import HttpSource
+
+    return HttpSource(*address)
+
+
+class Parked:
+    """A source whose host asked an earlier run to wait: nothing is asked of it."""
+
+    def __init__(self, name: str, network: Network, wall: Reading) -> None:
+        self.name = name
+        self.network = network
+        self.wall: Reading | None = wall
+
+    def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+        return iter(())
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        return iter(())
 
 
 def collect(
@@ -70,29 +115,46 @@ def collect(
     job: str,
     *,
     site: Site | None = None,
+    progress: str | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
-) -> engagement.Summary:
-    """Run one job against a destination. Raises ExtractError for what a user can mend."""
+) -> Summary:
+    """Run one job against a destination. ``progress`` names one of dlt's collectors (log, tqdm, ...).
+
+    Raises ExtractError for what a user can mend.
+    """
     with place(settings, site) as where:
-        return engagement.run(
-            engagement.make_pipeline(destination, pipelines_dir),
-            make_source(settings.source, where),
-            job=job,
-            account=where.account,
-            now=where.now,
-            content=_content(settings, where),
-            tick=tick,
+        pipeline = engagement.make_pipeline(destination, pipelines_dir, progress)
+        parking = Parking(pipelines_dir.parent)
+        parked = parking.refusal(where.base_url, where.now())
+        source = (
+            Parked(settings.source, settings.network, parked) if parked is not None else make_source(settings, where)
         )
+        try:
+            return engagement.run(
+                pipeline,
+                source,
+                job=job,
+                account=where.account,
+                now=where.now,
+                plan=engagement.Plan(settings.schedule, settings.budget, settings.new_columns),
+                content=_content(settings, where),
+                tick=tick,
+            )
+        finally:
+            if source.wall is not None and source.wall.retry_at is not None:
+                parking.park(where.base_url, source.wall.retry_at)
 
 
-def _content(settings: Settings, where: Place) -> Iterable[tuple[int, str, dict[str, Any] | None]] | None:
-    """The posting bot's rows: from the file that is set; for the local site from the site itself; else none."""
+def _content(settings: Settings, where: Place) -> Content | None:
+    """The posting bot's rows: from its database or file where one is set; of the local site, the site's; else none."""
+    if settings.content_table is not None:
+        return read_table(secret("content_credentials"), settings.content_table)
     if settings.content is not None:
         path = Path(settings.content)
         if not path.exists():
             raise ExtractError(f"{path} does not exist: mend sources.engagement.content or --content")
-        return read_content(path)
+        return lambda since: read_content(path)
     if where.site is None:
         return None
     rows = where.site.account.content_rows(where.site.clock.now())
-    return [(line, str(row["decision_id"]), row) for line, row in enumerate(rows, start=1)]
+    return lambda since: iter([(line, str(row["decision_id"]), row) for line, row in enumerate(rows, start=1)])

@@ -1,19 +1,26 @@
-"""The posting bot's own table, content_metadata, out of a CSV or JSON-lines file. What does not fit is kept apart."""
+"""The posting bot's own table, content_metadata, out of its database or a file. What does not fit is kept apart."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from extract.errors import ExtractError
+from dlt.common.exceptions import DltException
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from extract.errors import ExtractError, innermost_line
 from extract.staging import CONTENT_TYPES, refused_row
 
+ContentRow = tuple[int, str, dict[str, Any] | None]  # line, the row as it came, the row (None: no object)
+Content = Callable[[datetime | None], Iterator[ContentRow]]  # told the newest updated_at that staging holds
+_NAMING = NamingConvention()
 
-def read_content(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+
+def read_content(path: Path) -> Iterator[ContentRow]:
     """``(line, raw text, row)`` of a .csv or .jsonl file; the row is None where the line is no object.
 
     Raises ExtractError where the file is missing, unreadable or of another kind.
@@ -42,26 +49,81 @@ def _object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def screen_content(
-    rows: Iterable[tuple[int, str, dict[str, Any] | None]], now: datetime
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """``("content_metadata", row)`` with every value of its declared type, or ``("quarantined_content", refusal)``.
+def read_table(credentials: str | None, table: str) -> Content:
+    """The rows of a table of the posting bot's own database, those changed since the newest that staging holds.
 
-    Unknown columns are passed on as they are: staging grows a column for them.
+    Raises ExtractError where no credentials are set, or, when the rows are asked for, where it cannot be read.
     """
-    for line, raw, row in rows:
-        if row is None:
-            yield "quarantined_content", refused_row(line, "the line is no JSON object", raw, now)
-            continue
-        if not row.get("decision_id"):
-            yield "quarantined_content", refused_row(line, "no decision_id", raw, now)
-            continue
+    if credentials is None:
+        raise ExtractError(
+            f"no database to read {table} from: set content_credentials under [sources.engagement] in "
+            ".dlt/secrets.toml, or SOURCES__ENGAGEMENT__CONTENT_CREDENTIALS"
+        )
+
+    def rows(since: datetime | None) -> Iterator[ContentRow]:
+        import dlt
+        from dlt.sources.sql_database import sql_table
+        from sqlalchemy import create_engine
+        from sqlalchemy.exc import SQLAlchemyError
+
+        schema, _, name = table.rpartition(".")
+        newer: Any = dlt.sources.incremental("updated_at", initial_value=since, on_cursor_value_missing="include")
         try:
-            typed = {name: _typed(value, CONTENT_TYPES.get(name), name) for name, value in row.items()}
-        except ValueError as error:
-            yield "quarantined_content", refused_row(line, str(error), raw, now)
-            continue
-        yield "content_metadata", {**dict.fromkeys(CONTENT_TYPES), **typed}
+            engine = create_engine(credentials)
+            found = sql_table(engine, table=name, schema=schema or None, incremental=newer)
+            for line, row in enumerate(found, start=1):
+                yield line, json.dumps(row, default=str), dict(row)
+        except (SQLAlchemyError, DltException, ImportError, ValueError) as error:
+            raise ExtractError(f"cannot read the posting bot's table {table}: {innermost_line(error)}") from None
+
+    return rows
+
+
+class ContentScreen:
+    """Sorts content rows by whether every value is of its column's type.
+
+    ``known``: the types of the columns that staging has by now. A column it does not have is taken as it comes
+    (``evolve``: its first value's type is its type), left out (``discard``), or refused with its row
+    (``quarantine``); ``learned`` are the types of the former.
+    """
+
+    def __init__(self, known: Mapping[str, str], new_columns: str = "evolve") -> None:
+        self._types = {**known, **CONTENT_TYPES}
+        self._new_columns = new_columns
+        self.learned: dict[str, str] = {}
+
+    def rows(self, rows: Iterable[ContentRow], now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+        """``("content_metadata", row)``, or ``("quarantined_content", refusal)`` with its reason."""
+        for line, raw, row in rows:
+            try:
+                yield "content_metadata", self._fitting(row)
+            except ValueError as error:
+                yield "quarantined_content", refused_row(line, str(error), raw, now)
+
+    def _fitting(self, row: dict[str, Any] | None) -> dict[str, Any]:
+        if row is None:
+            raise ValueError("the line is no JSON object")
+        if not row.get("decision_id"):
+            raise ValueError("no decision_id")
+        fitting: dict[str, Any] = dict.fromkeys(CONTENT_TYPES)
+        learned: dict[str, str] = {}
+        for name, value in row.items():
+            column = _NAMING.normalize_identifier(name) if name else ""
+            kind = self._types.get(column) or self.learned.get(column)
+            if kind is None and self._new_columns == "quarantine":
+                raise ValueError(f"{name!r:.60} is a column that staging does not have (new_columns = quarantine)")
+            if kind is None and (self._new_columns == "discard" or value is None or not column):
+                continue
+            if kind is None:
+                kind = learned[column] = _kind_of(value)
+            fitting[column] = _typed(value, kind, name)
+        self.learned |= learned
+        return fitting
+
+
+def _kind_of(value: Any) -> str:
+    kinds = ((bool, "bool"), (int, "bigint"), (float, "double"), (datetime, "timestamp"), ((list, dict), "json"))
+    return next((kind for types, kind in kinds if isinstance(value, types)), "text")
 
 
 def _typed(value: Any, kind: str | None, name: str) -> Any:
@@ -71,6 +133,10 @@ def _typed(value: Any, kind: str | None, name: str) -> Any:
         match kind:
             case "text":
                 return value if isinstance(value, str) else str(value)
+            case "bool":
+                if not isinstance(value, bool) and str(value).lower() not in ("true", "false"):
+                    raise ValueError("no truth value")
+                return value if isinstance(value, bool) else str(value).lower() == "true"
             case "bigint":
                 whole = int(value)
                 if whole != float(value):

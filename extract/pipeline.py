@@ -7,64 +7,44 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dlt
 from dlt.common.destination import Destination
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
+from dlt.pipeline.progress import TSupportedCollectors
 
-from extract.attempt import Now, Profile, Source
-from extract.content import screen_content
-from extract.due import Due, due
+from extract.attempt import Now, Source
+from extract.content import Content, ContentScreen
+from extract.due import BUDGET, SCHEDULES, due
 from extract.errors import ExtractError
 from extract.history import candidates, expectations
-from extract.record import READ
-from extract.staging import DATASET, TABLES, columns, follower_row, snapshot_row
-from extract.validate import Verdict, judge
+from extract.judging import Rows, read_and_judge
+from extract.staging import DATASET, TABLES, columns, evolved_columns
+from extract.summary import Summary
 
 PIPELINE = "engagement"
-_TOLD_EACH = 50  # a scheduled job tells every post; a backfill of thousands does not
 log = logging.getLogger("extract")
 
-Rows = list[dict[str, Any]]
-ContentRows = Iterable[tuple[int, str, dict[str, Any] | None]]
+
+@dataclass(frozen=True)
+class Plan:
+    """How `scheduled` picks, how many posts a run, and what becomes of a content column that staging does not have."""
+
+    schedule: str = SCHEDULES[0]
+    budget: int = BUDGET
+    new_columns: str = "evolve"
 
 
-@dataclass
-class Summary:
-    """What a run came to. ``updated``: accepted readings; ``held``: suspect or rejected; ``failed``: read nothing."""
-
-    job: str
-    run_id: str
-    due: int = 0
-    updated: int = 0
-    held: int = 0
-    failed: int = 0
-    content_rows: int = 0
-    content_refused: int = 0
-    wall: str | None = None
-    loaded: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> int:
-        """Due, but not asked for: the site's wall came first. Held readings count too: they update nothing."""
-        return self.due - self.updated - self.failed
-
-    def line(self) -> str:
-        ending = f" (stopped: {self.wall})" if self.wall else ""
-        held = f", {self.held} of them held in quarantine" if self.held else ""
-        counts = f"{self.updated} updated, {self.skipped} skipped{held}, {self.failed} failed"
-        return f"Metrics collection complete: {counts}{ending}"
-
-
-def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path) -> dlt.Pipeline:
+def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path, progress: str | None = None) -> dlt.Pipeline:
     """The engagement pipeline on a destination; its working folder is shared by all runs of this project.
 
-    Raises ExtractError where that folder cannot be written.
+    ``progress`` names one of dlt's collectors (log, tqdm, ...); None shows none. Raises ExtractError where that folder
+    cannot be written.
     """
     try:
         pipelines_dir.mkdir(parents=True, exist_ok=True)
@@ -74,7 +54,11 @@ def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path) -> dl
             f"cannot write to {pipelines_dir} ({error.strerror}): mend its rights or its disk"
         ) from error
     made: dlt.Pipeline = dlt.pipeline(
-        PIPELINE, pipelines_dir=str(pipelines_dir), destination=destination, dataset_name=DATASET
+        PIPELINE,
+        pipelines_dir=str(pipelines_dir),
+        destination=destination,
+        dataset_name=DATASET,
+        progress=cast(TSupportedCollectors | None, progress),  # type: ignore[arg-type]
     )
     return made
 
@@ -86,13 +70,15 @@ def run(
     job: str,
     account: str,
     now: Now,
-    content: ContentRows | None = None,
+    plan: Plan = Plan(),
+    content: Content | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """One job, end to end: content first (it says what was posted), then the readings that are due.
 
     ``tick`` is told (attempts made, attempts due). Raises ExtractError where the warehouse or the site cannot be
-    reached or the counts loaded are not the counts read; a wall is no error here, but stands in the summary.
+    reached, the counts loaded are not the counts read, or the layout has changed (what was read is loaded by then); a
+    wall is no error here, but stands in the summary.
     """
     with _alone(Path(pipeline.pipelines_dir)):
         summary = Summary(job, run_id=uuid.uuid4().hex[:12])
@@ -100,15 +86,18 @@ def run(
         _finish_pending(pipeline)
         _ensure_tables(pipeline)
         if content is not None:
-            _load_content(pipeline, content, now(), summary)
-        chosen = due(job, candidates(pipeline), now())
+            _load_content(pipeline, content, now(), plan.new_columns, summary)
+        chosen = due(job, candidates(pipeline, source.network), now(), plan.schedule, plan.budget)
         summary.due = len(chosen)
         log.info("Found %d posts to check", len(chosen))
         if chosen:
-            _load(pipeline, _collect(pipeline, source, chosen, account, now, summary, tick), summary)
+            posts = [item.candidate for item in chosen]
+            known = expectations(pipeline, posts, account, source.network)
+            _load(pipeline, read_and_judge(source, chosen, known, now, summary, tick), summary)
         if source.wall is not None:
             summary.wall = f"{source.wall.status.value}: {source.wall.detail or 'the site asks to stop'}"
         log.info(summary.line())
+        summary.check_layout()
         return summary
 
 
@@ -137,16 +126,20 @@ def _ensure_tables(pipeline: dlt.Pipeline) -> None:
 
 
 @dlt.source(name=PIPELINE)
-def raw_tables(rows: dict[str, Rows]) -> Iterable[DltResource]:
-    """The raw tables with the rows to add to each; a table without rows is created where it does not exist yet."""
+def raw_tables(rows: dict[str, Rows], told: dict[str, Any] | None = None) -> Iterable[DltResource]:
+    """The raw tables with the rows to add to each; a table without rows is created where it does not exist yet.
+
+    ``told`` (a run's counts and rates) stands in the load's trace, as the tables' custom metrics.
+    """
     for table, found in rows.items():
-        yield _table(table, found)
+        yield _table(table, found, told or {})
 
 
-def _table(table: str, rows: Rows) -> DltResource:
+def _table(table: str, rows: Rows, told: dict[str, Any]) -> DltResource:
     """A raw table's resource. Delete-insert on our own id is exactly-once under kill -9 at any point (measured)."""
 
     def produce() -> Iterator[Any]:
+        dlt.current.resource_metrics().update({"rows_in": len(rows), **told})
         yield rows or dlt.mark.materialize_table_schema()
 
     return dlt.resource(
@@ -155,18 +148,22 @@ def _table(table: str, rows: Rows) -> DltResource:
         primary_key=TABLES[table][0],
         write_disposition={"disposition": "merge", "strategy": "delete-insert"},
         columns=columns(table),
+        # a value of another type never makes a second column: what does not fit was refused before, row by row
+        schema_contract={"columns": "evolve" if table == "content_metadata" else "freeze", "data_type": "freeze"},
     )
 
 
-def _load_content(pipeline: dlt.Pipeline, content: ContentRows, now: datetime, summary: Summary) -> None:
+def _load_content(pipeline: dlt.Pipeline, content: Content, now: datetime, new_columns: str, summary: Summary) -> None:
+    screen = ContentScreen(_content_types(pipeline), new_columns)
     screened: dict[str, Rows] = {"content_metadata": [], "quarantined_content": []}
-    for table, row in screen_content(content, now):
+    for table, row in screen.rows(content(_newest_content(pipeline)), now):
         screened[table].append(row)
     summary.content_refused = len(screened["quarantined_content"])
 
     loading = raw_tables(screened)
     loading.resources["content_metadata"].apply_hints(
-        incremental=dlt.sources.incremental("updated_at", on_cursor_value_missing="include")
+        columns=evolved_columns(screen.learned),
+        incremental=dlt.sources.incremental("updated_at", on_cursor_value_missing="include"),
     )
     _run(pipeline, loading)
     _analyze(pipeline, screened)
@@ -174,52 +171,38 @@ def _load_content(pipeline: dlt.Pipeline, content: ContentRows, now: datetime, s
     log.info("Content: %d new or changed decisions, %d refused", summary.content_rows, summary.content_refused)
 
 
-def _collect(
-    pipeline: dlt.Pipeline,
-    source: Source,
-    chosen: list[Due],
-    account: str,
-    now: Now,
-    summary: Summary,
-    tick: Callable[[int, int], None],
-) -> dict[str, Rows]:
-    """Read and judge every due post; returns the rows by table. Nothing is dropped: each attempt is one row."""
-    by_id = {item.candidate.tweet_id: item for item in chosen}
-    known = expectations(pipeline, [item.candidate for item in chosen], account)
-    rows: dict[str, Rows] = {name: [] for name in TABLES}
-    each = logging.INFO if len(chosen) <= _TOLD_EACH else logging.DEBUG
-    for item in source.collect(list(by_id)):
-        if isinstance(item, Profile):
-            rows["follower_snapshots"].append(follower_row(item, source.name, summary.run_id))
-            continue
-        log.debug("Scraping %s", item.wanted)
-        judgement = judge(item, known[item.wanted], now())
-        row = snapshot_row(item, by_id[item.wanted], judgement, source.name, summary.run_id)
-        held = judgement.verdict in (Verdict.SUSPECT, Verdict.REJECTED)
-        rows["quarantined_metrics" if held else "real_tweet_metrics"].append(row)
-        if held:
-            summary.held += 1
-            log.warning("Held %s: %s", item.wanted, "; ".join(judgement.reasons))
-        elif item.reading.status in READ:
-            summary.updated += 1
-            log.log(each, "Updated %s: %s likes, %s views", item.wanted, row["likes"], row["views"])
-        else:
-            summary.failed += 1
-            log.log(each, "No counters for %s: %s", item.wanted, item.reading.status.value)
-        tick(sum(map(len, (rows["real_tweet_metrics"], rows["quarantined_metrics"]))), len(chosen))
-    return {name: found for name, found in rows.items() if found}
+def _content_types(pipeline: dlt.Pipeline) -> dict[str, str]:
+    """The columns that content_metadata has by now beyond ours, with dlt's type of each."""
+    table = pipeline.default_schema.tables["content_metadata"]["columns"]
+    return {name: str(column["data_type"]) for name, column in table.items() if column.get("data_type")}
+
+
+def _newest_content(pipeline: dlt.Pipeline) -> datetime | None:
+    with pipeline.sql_client() as client:
+        found = client.execute_sql(f"select max(updated_at) from {DATASET}.content_metadata")
+    return found[0][0] if found else None
 
 
 def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> None:
     """Load every table of a run in one package, and prove that what went in came out."""
     if not rows:
         return
-    _run(pipeline, raw_tables(rows))
-    summary.loaded = {name: count for name, count in _row_counts(pipeline).items() if name in TABLES}
+    _run(pipeline, raw_tables(rows, asdict(summary)))
     expected = {name: len(found) for name, found in rows.items()}
     _analyze(pipeline, rows)
+    summary.loaded = _arrived(pipeline, expected, summary.run_id)
     if summary.loaded != expected:
         raise ExtractError(f"read {expected} rows but loaded {summary.loaded}: the load is kept, look at its trace")
+
+
+def _arrived(pipeline: dlt.Pipeline, tables: Iterable[str], run_id: str) -> dict[str, int]:
+    """The rows of this run that stand in the warehouse, counted there."""
+    found = {}
+    with pipeline.sql_client() as client:
+        for table in tables:
+            counted = client.execute_sql(f"select count(*) from {DATASET}.{table} where run_id = %s", run_id)
+            found[table] = int(counted[0][0]) if counted else 0
+    return found
 
 
 def _analyze(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:

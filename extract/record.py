@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
-
-TWEET_ID = re.compile(r"[0-9]{10,20}")
-_SNOWFLAKE_EPOCH_MS = 1_288_834_974_657  # first millisecond a snowflake id can carry (2010-11-04)
 
 
 class Status(StrEnum):
@@ -76,6 +72,7 @@ class Counters:
         return Counters(**{name: getattr(self, name) or getattr(other, name) for name in COUNTERS})
 
 
+DISAGREEMENT = "disagreement"  # the first word of such a warning: counted, it is the alarm for a changed layout
 COUNTERS = tuple(f.name for f in fields(Counters))
 
 
@@ -97,6 +94,19 @@ class Reading:
     detail: str | None = None
     warnings: tuple[str, ...] = ()
     selector: str | None = None  # which strategy gave it: xhr:TweetDetail, ld+json, labels, ...
+    profile_clicks: int | None = None  # only the official export tells them
+    retry_at: datetime | None = None  # of a rate limit: when the site says to come back
+
+    def compared_with(self, other: Counters) -> Reading:
+        """This reading, with a warning for each counter that another way of reading the same page tells otherwise."""
+        found = [
+            f"{DISAGREEMENT}: {name}: {mine.source} says {mine.value}, {theirs.source} {theirs.value}"
+            for name in COUNTERS
+            if (mine := getattr(self.counters, name)) is not None
+            and (theirs := getattr(other, name)) is not None
+            and not (mine.value < theirs.value + theirs.step and theirs.value < mine.value + mine.step)
+        ]
+        return replace(self, warnings=self.warnings + tuple(found)) if found else self
 
     def as_json(self) -> dict[str, Any]:
         """The public record of ``extract read --json``."""
@@ -106,13 +116,3 @@ class Reading:
             "status": self.status.value,
             "warnings": list(self.warnings),
         }
-
-
-def snowflake_time(tweet_id: str) -> datetime:
-    """When an id was made, in UTC to the millisecond: ids carry their creation time above 22 low bits."""
-    return datetime.fromtimestamp(((int(tweet_id) >> 22) + _SNOWFLAKE_EPOCH_MS) / 1000, tz=UTC)
-
-
-def snowflake(when: datetime, sequence: int = 0) -> str:
-    """The smallest id made at ``when``, plus ``sequence`` (below 2^22): the inverse of ``snowflake_time``."""
-    return str(((round(when.timestamp() * 1000) - _SNOWFLAKE_EPOCH_MS) << 22) + sequence)

@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from typing import Any
 
+from extract.due import BUDGET, SCHEDULES
 from extract.errors import ExtractError
+from extract.post_ids import Network
 
 LOCAL = "local"  # base_url: a local site is started for the run
-SOURCES = ("browser", "http")
+SOURCES = ("browser", "http", "xapi", "bluesky", "mastodon", "export", "replay")
+FROM_FILES = ("export", "replay")
+NEW_COLUMNS = ("evolve", "discard", "quarantine")
+_SECTION = "sources.engagement"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``base_url``: whose posts are read; ``account``: the own account's handle there; ``source``: how."""
+    """What a run goes by; each field is a key of ``[sources.engagement]``, and is told in docs/collecting.md."""
 
     base_url: str = LOCAL
-    account: str = "levelset_demo"
+    account: str = "levelset_demo"  # the own account's handle there
     source: str = "browser"
-    allow_hosts: list[str] = field(default_factory=list)
+    allow_hosts: tuple[str, ...] = ()
+    written_consent: bool = False  # X's, to read its pages: it forbids that without
+    session_state: str | None = None  # a file of Playwright's storage state, for reading signed in
+    file: str | None = None  # what the sources export and replay read
+    schedule: str = SCHEDULES[0]
+    budget: int = BUDGET
     content: str | None = None  # the posting bot's table, as a .csv or .jsonl file
+    content_table: str | None = None  # or as a table of its own database, with or without its schema
+    new_columns: str = NEW_COLUMNS[0]  # what becomes of a content column that staging does not have
+
+    @property
+    def network(self) -> Network:
+        return Network(self.source) if self.source in ("bluesky", "mastodon") else Network.X
 
 
-def load_settings() -> Settings:
-    """The settings in force. Raises ExtractError where one has the wrong type or names no source."""
+_CHOICES = {"source": SOURCES, "schedule": SCHEDULES, "new_columns": NEW_COLUMNS}
+
+
+def load_settings(**chosen: str | None) -> Settings:
+    """The settings in force; what is ``chosen`` (and not None) goes before what is configured.
+
+    Raises ExtractError where a setting has the wrong type, or is none of its choices.
+    """
     import dlt
 
-    defaults = Settings()
-    found: dict[str, object] = {}
-    for name in ("base_url", "account", "source", "content"):
-        value = dlt.config.get(f"sources.engagement.{name}", expected_type=str)
-        found[name] = value if value is not None else getattr(defaults, name)
-    hosts: object = dlt.config.get("sources.engagement.allow_hosts")
-    if hosts is not None and not (isinstance(hosts, list) and all(isinstance(h, str) for h in hosts)):
-        raise ExtractError('sources.engagement.allow_hosts must be a list of host names, as ["social.example"]')
-    settings = Settings(**found, allow_hosts=hosts or [])  # type: ignore[arg-type]
-    check_source(settings.source)
-    return settings
+    found: dict[str, Any] = {}
+    for setting in fields(Settings):
+        value: object = chosen.get(setting.name)
+        if value is None:
+            value = dlt.config.get(f"{_SECTION}.{setting.name}", expected_type=Any)
+        if value is not None:
+            found[setting.name] = _typed(setting.name, value)
+    return Settings(**found)
 
 
-def check_source(name: str) -> None:
-    if name not in SOURCES:
-        raise ExtractError(f"no source {name!r}: one of {', '.join(SOURCES)}")
+def secret(name: str) -> str | None:
+    """A secret of ``[sources.engagement]``: from secrets.toml or the environment, and never from anywhere else."""
+    import dlt
+
+    value: object = dlt.secrets.get(f"{_SECTION}.{name}")
+    return str(value) if value else None
+
+
+def _typed(name: str, value: Any) -> Any:
+    where = f"{_SECTION}.{name}"
+    if name == "allow_hosts":
+        if not (isinstance(value, list) and all(isinstance(host, str) for host in value)):
+            raise ExtractError(f'{where} must be a list of host names, as ["social.example"]')
+        return tuple(value)
+    if name == "written_consent":
+        if not isinstance(value, bool):
+            raise ExtractError(f"{where} must be true or false, not {value!r:.60}")
+        return value
+    if name == "budget":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ExtractError(f"{where} must be a number of posts, at least 1, not {value!r:.60}")
+        return value
+    if not isinstance(value, str):
+        raise ExtractError(f"{where} must be a text, not {value!r:.60}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ExtractError(f"{where} is {value!r:.60}: one of {', '.join(_CHOICES[name])}")
+    return value

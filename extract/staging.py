@@ -7,6 +7,7 @@ Every attempt is one append-only row. Accepted readings and attempts that read n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
@@ -111,6 +112,11 @@ def columns(table: str) -> TTableSchemaColumns:
     return {name: _column(name, kind, nullable=name != key) for name, kind in types.items()}
 
 
+def evolved_columns(learned: Mapping[str, str]) -> TTableSchemaColumns:
+    """Hints for content columns beyond ours: their types are said, so that dlt guesses none from the first value."""
+    return {**columns("content_metadata"), **{name: _column(name, kind, True) for name, kind in learned.items()}}
+
+
 def _column(name: str, kind: str, nullable: bool) -> TColumnSchema:
     return {"name": name, "data_type": cast(TDataType, kind), "nullable": nullable}
 
@@ -134,7 +140,7 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
         if (count := getattr(reading.counters, name)) is not None
     }
     return {
-        "snapshot_id": digest(attempt.wanted, attempt.observed_at.isoformat(), attempt.tries),
+        "snapshot_id": digest(attempt.wanted, attempt.observed_at.isoformat(), attempt.tries, reading.selector),
         "tweet_id": attempt.wanted,
         "decision_id": due.candidate.decision_id,
         "canonical_id": reading.canonical_id,
@@ -146,7 +152,7 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
             name: found["value"] if (found := provenance.get(name)) and found["step"] == 1 else None
             for name in COUNTERS
         },
-        "profile_clicks": None,
+        "profile_clicks": reading.profile_clicks,
         "status": reading.status.value,
         "detail": reading.detail,
         "verdict": judgement.verdict.value,

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from extract.attempt import Attempt
-from extract.record import COUNTERS, READ, TWEET_ID, Status, snowflake_time
+from extract.post_ids import Network, PostId
+from extract.record import COUNTERS, READ, Status
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
 _FUTURE_TOLERANCE = timedelta(minutes=2)
@@ -51,6 +52,7 @@ class Expected:
     account: str
     posted_at: datetime | None
     target_tweet_id: str | None = None
+    network: Network = Network.X
     history: Sequence[Known] = ()
     held: Sequence[Held] = ()
 
@@ -83,15 +85,16 @@ def judge(attempt: Attempt, expected: Expected, now: datetime) -> Judgement:
 def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
     reading = attempt.reading
     found = []
-    ids = (reading.tweet_id, reading.canonical_id)
-    if expected.tweet_id not in ids:
+    wanted = PostId(expected.tweet_id, expected.network)
+    ids = [shown for shown in (reading.tweet_id, reading.canonical_id) if shown is not None]
+    if not any(wanted.same_post(shown) for shown in ids):
         found.append(f"wrong_post: asked for {expected.tweet_id}, read {reading.tweet_id}")
     if expected.target_tweet_id is not None and expected.target_tweet_id in ids:
         found.append(f"wrong_post: read the post that {expected.tweet_id} replies to")
     if reading.status is Status.REPOST:
         found.append("repost: a retweet's counters are not those of an own post")
-    if not TWEET_ID.fullmatch(expected.tweet_id):
-        found.append(f"bad_id: {expected.tweet_id!r:.40} is no tweet id (10 to 20 digits)")
+    if not wanted.valid:
+        found.append(f"bad_id: {expected.tweet_id!r:.40} is no post id of network {expected.network.value}")
     if reading.author is not None and reading.author.lower() != expected.account.lower():
         found.append(f"wrong_author: the post is by {reading.author}, the account is {expected.account}")
     if attempt.observed_at > now + _FUTURE_TOLERANCE:
@@ -99,8 +102,8 @@ def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
     posted_at = expected.posted_at or reading.posted_at
     if posted_at is not None and attempt.observed_at < posted_at:
         found.append(f"observed_before_posted: posted {posted_at.isoformat()}")
-    if posted_at is not None and TWEET_ID.fullmatch(expected.tweet_id):
-        off = abs(snowflake_time(expected.tweet_id) - posted_at)
+    if posted_at is not None and wanted.valid:
+        off = abs(wanted.made_at() - posted_at)
         if off > _CLOCK_TOLERANCE:
             found.append(f"snowflake_clock: the id was made {off} away from posted_at {posted_at.isoformat()}")
     for name in COUNTERS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extract.errors import innermost_line
 from orchestrate.errors import Trouble
 
 TABLES = ("outcomes", "learning_posts", "tweet_metrics")
@@ -48,7 +49,7 @@ def backfill(
         engine = create_engine(address)
         found = inspect(engine).get_table_names(schema)
     except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise Trouble(f"cannot read {shown}: {_first_line(error)}") from None
+        raise Trouble(f"cannot read {shown}: {innermost_line(error)}") from None
     lacking = [name for name in tables if name not in found]
     if lacking:
         where = f"schema {schema} of {shown}" if schema else shown
@@ -60,7 +61,7 @@ def backfill(
     try:
         pipeline.run(source, write_disposition="replace")
     except PipelineStepFailed as error:
-        raise Trouble(f"the copy of {shown} failed, nothing was replaced: {_first_line(error)}") from None
+        raise Trouble(f"the copy of {shown} failed, nothing was replaced: {innermost_line(error)}") from None
     return Backfilled(_verified(pipeline, tables))
 
 
@@ -75,11 +76,3 @@ def _verified(pipeline: Any, tables: tuple[str, ...]) -> dict[str, int]:
             if rows[name] != read:
                 raise Trouble(f"read {read:,} rows of {name} and {rows[name]:,} arrived: copy again")
     return rows
-
-
-def _first_line(error: BaseException) -> str:
-    """The database's own words, without the statement and the traceback around them."""
-    innermost = error
-    while innermost.__cause__ is not None:
-        innermost = innermost.__cause__
-    return str(getattr(innermost, "orig", None) or innermost).strip().splitlines()[0]

@@ -247,18 +247,21 @@ def due(job: str, target: str | None, as_json: bool) -> int:
     from extract.due import due as find_due
     from extract.history import candidates
     from extract.pipeline import make_pipeline
+    from extract.settings import load_settings
     from orchestrate.targets import choose
     from orchestrate.warehouse import main_project
 
     if job not in JOBS:
         raise Trouble(f"no job {job!r}: one of {', '.join(JOBS)}")
     where = choose(main_project(), target)
-    found = find_due(job, candidates(make_pipeline(where.destination(), where.pipelines_dir())), datetime.now(UTC))
+    settings = load_settings()
+    known = candidates(make_pipeline(where.destination(), where.pipelines_dir()), settings.network)
+    found = find_due(job, known, datetime.now(UTC), settings.schedule, settings.budget)
     for item in found:
-        last = max((at for _, at in item.candidate.taken), default=None)
-        read_at = last.isoformat() if last else None
-        post = {"tweet_id": item.candidate.tweet_id, "posted_at": item.candidate.posted_at.isoformat()}
-        record = {**post, "phase": item.phase, "reason": item.reason, "last_reading": read_at}
+        post = item.candidate
+        read_at = post.last_reading.isoformat() if post.last_reading else None
+        what = {"tweet_id": post.tweet_id, "type": post.decision_type, "posted_at": post.posted_at.isoformat()}
+        record = {**what, "phase": item.phase, "reason": item.reason, "last_reading": read_at}
         click.echo(json.dumps(record) if as_json else "  ".join(str(value or "-") for value in record.values()))
     if not found and not as_json:
         click.echo(f"nothing is due for {job}", err=True)

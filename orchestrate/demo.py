@@ -114,15 +114,13 @@ def _forget_last_demo(server: warehouse.Server, target: Target) -> None:
 
 
 def _collect(target: Target, site: object, job: str, source: str | None, console: Console) -> str:
-    from dataclasses import replace
 
     from extract.collecting import collect
     from extract.settings import load_settings
     from extract.site.server import Site
 
     assert isinstance(site, Site)
-    settings = load_settings()
-    settings = replace(settings, source=source or settings.source)
+    settings = load_settings(source=source)
     columns = (TextColumn("       {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("posts", total=None)

@@ -28,6 +28,9 @@ class LevelsetRunContext(RunContext):
         return str(data_folder(Path(self.run_dir).resolve()))
 
 
+COLLECTORS = ("log", "tqdm")  # of dlt's, those that need no further package
+
+
 class RunCommand:
     """``dlt pipeline [engagement] run``: one collection job, end to end."""
 
@@ -49,6 +52,8 @@ class RunCommand:
         parser.add_argument("--source", choices=SOURCES, help="how posts are read (default: as configured, browser)")
         parser.add_argument("--target", help="target of profiles.yml to load into (default: $DBT_TARGET, embedded)")
         parser.add_argument("--content", metavar="FILE", help="the posting bot's content_metadata, .csv or .jsonl")
+        parser.add_argument("--file", metavar="PATH", help="what the sources export (a CSV) and replay (answers) read")
+        parser.add_argument("--progress", choices=COLLECTORS, help="dlt's progress (default: tqdm on a terminal)")
 
     def execute(self, args: argparse.Namespace) -> None:
         from orchestrate.jobs import collect_command
@@ -57,7 +62,8 @@ class RunCommand:
         if name not in (None, "engagement"):
             print(f"Error: no pipeline {name!r} here to run: dlt pipeline engagement run", file=sys.stderr)  # noqa: T201
             sys.exit(2)
-        sys.exit(collect_command(args.job, source=args.source, target=args.target, content=args.content))
+        chosen = {"source": args.source, "content": args.content, "file": args.file}
+        sys.exit(collect_command(args.job, target=args.target, progress=args.progress, **chosen))
 
 
 @plugins.hookimpl

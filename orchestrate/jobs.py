@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from orchestrate.errors import Trouble
@@ -40,8 +39,11 @@ def say_trouble(command: Callable[[], int]) -> int:
         return 130
 
 
-def collect_command(job: str, *, source: str | None, target: str | None, content: str | None) -> int:
-    """``dlt pipeline engagement run``: 0 done, 2 trouble, 3 stopped at a wall, 130 interrupted."""
+def collect_command(job: str, *, target: str | None, progress: str | None = None, **chosen: str | None) -> int:
+    """``dlt pipeline engagement run``: 0 done, 2 trouble, 3 stopped at a wall, 130 interrupted.
+
+    ``chosen`` are settings given on the command line; ``progress`` is one of dlt's collectors.
+    """
     log_to_stderr()
 
     def collect() -> int:
@@ -49,9 +51,8 @@ def collect_command(job: str, *, source: str | None, target: str | None, content
         from extract.settings import load_settings
 
         where = choose(main_project(), target)
-        settings = load_settings()
-        settings = replace(settings, source=source or settings.source, content=content or settings.content)
-        summary = run(where.destination(), where.pipelines_dir(), settings, job)
+        shown = progress or ("tqdm" if sys.stderr.isatty() else None)
+        summary = run(where.destination(), where.pipelines_dir(), load_settings(**chosen), job, progress=shown)
         return WALL if summary.wall else 0
 
     return say_trouble(collect)

@@ -94,6 +94,8 @@ def read_api_v2(body: Mapping[str, Any]) -> list[Reading]:
         "views": "impression_count",
     }
     readings = []
+    users = (body.get("includes") or {}).get("users") or []
+    names_of = {user.get("id"): user.get("username") for user in users}
     for row in body.get("data") or []:
         counters, warnings = read_counters(row.get("public_metrics") or {}, names, "api_v2")
         repost = any(item.get("type") == "retweeted" for item in row.get("referenced_tweets") or [])
@@ -104,7 +106,9 @@ def read_api_v2(body: Mapping[str, Any]) -> list[Reading]:
         reading = Reading(
             Status.OK,
             tweet_id=str(row["id"]),
+            canonical_id=next(iter(row.get("edit_history_tweet_ids") or []), None),
             counters=counters,
+            author=names_of.get(row.get("author_id")),
             posted_at=_instant(row.get("created_at")),
             warnings=warnings,
             selector="api_v2",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from extract.record import TWEET_ID, snowflake, snowflake_time
+from extract.post_ids import Network, PostId, make_id
 
 HANDLE = "levelset_demo"
 _NAMESPACE = uuid.UUID("5b6b2b7e-6f0e-4c5e-9f60-3a1f3a7d2c11")
@@ -61,24 +61,27 @@ def _pick(options: tuple[str, ...], *key: object) -> str:
 class Account:
     """The posts of ``days`` days up to an instant. The same seed gives the same post on the same day, for ever."""
 
-    def __init__(self, seed: int = 7, days: int = 40, per_day: int = 6) -> None:
+    def __init__(self, seed: int = 7, days: int = 40, per_day: int = 6, network: Network = Network.X) -> None:
         if not 1 <= per_day <= len(_SLOT_HOURS):
             raise ValueError(f"per_day must be 1 to {len(_SLOT_HOURS)}, not {per_day}")
         self.seed = seed
         self.days = days
         self.per_day = per_day
+        self.network = network
 
     def posts(self, now: datetime) -> list[Post]:
         """Every tweet posted from ``days`` days before ``now`` (whole UTC days) up to it, newest first."""
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         found = [post for offset in range(self.days + 1) for post in self._day(today - timedelta(days=offset))]
-        return sorted((p for p in found if p.posted_at <= now), key=lambda post: int(post.tweet_id), reverse=True)
+        shown = [post for post in found if post.posted_at <= now]
+        return sorted(shown, key=lambda post: (post.posted_at, post.tweet_id), reverse=True)
 
     def find(self, tweet_id: str, now: datetime) -> Post | None:
         """The post of that id, of whatever age; None where there is none yet, or never was."""
-        if not TWEET_ID.fullmatch(tweet_id):
+        wanted = PostId(tweet_id, self.network)
+        if not wanted.valid:
             return None
-        day = snowflake_time(tweet_id).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = wanted.made_at().replace(hour=0, minute=0, second=0, microsecond=0)
         return next((p for p in self._day(day) if p.tweet_id == tweet_id and p.posted_at <= now), None)
 
     def _day(self, day: datetime) -> Iterator[Post]:
@@ -95,21 +98,22 @@ class Account:
         topic = _pick(_TOPICS, *key, "topic")
         hook = _pick(_HOOKS, *key, "hook").format(topic=topic)
         text = f"{hook}{'' if hook.endswith('?') else '.'} Note {day:%j}-{slot} on {topic}."
-        root = snowflake(posted_at, sequence=slot + 1)
+        root = make_id(posted_at, slot + 1, self.network)
         gone = draw(*key, "deleted") < 0.02
+        parent = make_id(posted_at - timedelta(hours=1), 9, self.network) if decision_type == "reply" else None
         for part in range(parts):
             at = posted_at + timedelta(seconds=20 * part)
             yield Post(
                 decision_id=str(uuid.uuid5(_NAMESPACE, "/".join(map(str, key)))),
                 decision_type=decision_type,
-                tweet_id=root if part == 0 else snowflake(at, sequence=slot + 1),
+                tweet_id=root if part == 0 else make_id(at, slot + 1, self.network),
                 root_id=root,
                 part=part,
                 parts=parts,
                 posted_at=at,
                 text=text if part == 0 else f"Part {part + 1} of {parts} on {topic}.",
                 deleted_at=posted_at + timedelta(hours=30) if gone else None,
-                target_tweet_id=snowflake(posted_at - timedelta(hours=1), 9) if decision_type == "reply" else None,
+                target_tweet_id=parent,
             )
 
     def content_rows(self, now: datetime) -> list[dict[str, Any]]:

@@ -12,7 +12,10 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, Error, Page, Response, async_playwright
@@ -20,20 +23,21 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from extract.answers.graphql import focal_reading, read_cursor, read_graphql
 from extract.answers.reader import read_page
+from extract.answers.refusals import graphql_refusal, parsed, refusal
 from extract.attempt import Attempt, Now, Profile
 from extract.chromium import Chromium
 from extract.errors import ExtractError
 from extract.labels import Labels, read_labels
 from extract.manners import Pace
+from extract.post_ids import Network
 from extract.record import READ, WALLS, Reading, Status
-from extract.sources.http import TRIES, read_profile, refusal
+from extract.sources.asking import TRIES, WORTH_ANOTHER_TRY
+from extract.sources.http import read_profile
 
 PAGES = 4  # at once: the knee on two cores (97 ms/post at 2 pages, 102 at 4, 124 at 8)
-_POST_SECONDS = 20.0
-_ANSWER_SECONDS = 8.0
-_PROFILE_SECONDS = 1.0  # once the posts are read, the followers are not waited for any longer
 _BLOCKED = ["*.png", "*.jpg", "*.jpeg", "*.webp", "*.gif", "*.mp4", "*.m3u8", "*.woff", "*.woff2"]
 _POST_OPERATIONS = ("TweetResultByRestId", "TweetDetail")
+_Item = TypeVar("_Item", Attempt, Attempt | Profile)
 _OPERATION = re.compile(r"/graphql/[^/]+/(\w+)")
 
 # Everything one article says of itself, scoped to the article whose own link (the one that holds <time>) is the post.
@@ -53,23 +57,52 @@ _ARTICLE = """(id) => {
 }"""
 
 
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait for a whole post, for one answer, and for the followers once the posts are read."""
+
+    post: float = 20.0
+    answer: float = 8.0
+    profile: float = 1.0
+
+
 class BrowserSource:
-    """Reads through one Chromium, one context, up to four pages at once."""
+    """Reads through one Chromium, one context, up to four pages at once.
+
+    ``session`` is a file of Playwright's storage state that the user made: without one, pages are read signed out.
+    """
 
     name = "browser"
+    network = Network.X
 
-    def __init__(self, base_url: str, account: str, now: Now, chromium: Chromium) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        account: str,
+        now: Now,
+        chromium: Chromium,
+        session: Path | None = None,
+        patience: Patience = Patience(),
+    ) -> None:
         self.wall: Reading | None = None
         self._base = base_url.rstrip("/")
         self._account = account
         self._now = now
         self._chromium = chromium
+        self._session = session
+        self._patience = patience
         self._pace = Pace(base_url)
 
     def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+        return self._step_by_step(self._collect(dict.fromkeys(wanted)))
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        """Open each post and take what its labels say: no answer of the site's is believed a second time."""
+        return self._step_by_step(self._posts(wanted, by_labels=True))
+
+    def _step_by_step(self, stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
         # dlt's resources are synchronous; the runner is driven step by step, each reading is handed on as it comes
         with asyncio.Runner() as runner:
-            stream = self._collect(dict.fromkeys(wanted))
             try:
                 while True:
                     try:
@@ -80,22 +113,42 @@ class BrowserSource:
                 runner.run(stream.aclose())
 
     async def _collect(self, left: dict[str, None]) -> AsyncGenerator[Attempt | Profile, None]:
+        async with self._context() as context:
+            async for item in self._timeline(context, left):
+                yield item
+            async for attempt in self._opened(context, list(left), by_labels=False):
+                yield attempt
+
+    async def _posts(self, wanted: Sequence[str], by_labels: bool) -> AsyncGenerator[Attempt, None]:
+        async with self._context() as context:
+            async for attempt in self._opened(context, wanted, by_labels):
+                yield attempt
+
+    async def _opened(
+        self, context: BrowserContext, wanted: Sequence[str], by_labels: bool
+    ) -> AsyncGenerator[Attempt, None]:
+        for start in range(0, len(wanted), PAGES):
+            if self.wall is not None:
+                break
+            chunk = wanted[start : start + PAGES]
+            for attempt in await asyncio.gather(*(self._post(context, tweet_id, by_labels) for tweet_id in chunk)):
+                if attempt.reading.status in WALLS:
+                    self.wall = self.wall or attempt.reading
+                yield attempt
+
+    @asynccontextmanager
+    async def _context(self) -> AsyncGenerator[BrowserContext, None]:
         async with async_playwright() as playwright:
             environment: dict[str, str | float | bool] = {**os.environ, **self._chromium.environment}
-            browser = await playwright.chromium.launch(executable_path=self._chromium.executable, env=environment)
             try:
-                context = await browser.new_context(service_workers="block")
-                async for item in self._timeline(context, left):
-                    yield item
-                waiting = list(left)
-                for start in range(0, len(waiting), PAGES):
-                    if self.wall is not None:
-                        break
-                    chunk = waiting[start : start + PAGES]
-                    for attempt in await asyncio.gather(*(self._post(context, tweet_id) for tweet_id in chunk)):
-                        if attempt.reading.status in WALLS:
-                            self.wall = self.wall or attempt.reading
-                        yield attempt
+                browser = await playwright.chromium.launch(executable_path=self._chromium.executable, env=environment)
+            except Error as error:
+                raise ExtractError(
+                    f"Chromium does not start ({_first_line(error)}): set LEVELSET_CHROMIUM to one that does, "
+                    "or read with --source http"
+                ) from error
+            try:
+                yield await browser.new_context(service_workers="block", storage_state=self._session)
             finally:
                 await browser.close()
 
@@ -120,19 +173,20 @@ class BrowserSource:
         page.on("response", heard)
         try:
             started = time.monotonic()
-            await page.goto(f"{self._base}/{self._account}", wait_until="domcontentloaded", timeout=_POST_SECONDS * 1e3)
-            await self._note_wall(page)
-            if self.wall is not None:
-                return
+            for shown in await self._open(page, f"{self._base}/{self._account}"):
+                if shown.status not in READ:
+                    self.wall = shown if shown.status in WALLS else None
+                    return
             ended = profiled = False
             while (left and not ended) or not profiled:
-                patience = _ANSWER_SECONDS if left and not ended else _PROFILE_SECONDS
+                patience = self._patience.answer if left and not ended else self._patience.profile
                 operation, response = await asyncio.wait_for(answers.get(), patience)
-                body = await _json(response)
-                refused = refusal(response.status, body, response.headers)
+                text = await _text(response)
+                refused = graphql_refusal(response.status, text, response.headers, self._now())
                 if refused is not None:
                     self.wall = refused if refused.status in WALLS else None
                     return
+                body = parsed(text)
                 if operation == "UserByScreenName":
                     profiled = True
                     profile = read_profile(body, self._account, self._now)
@@ -160,7 +214,7 @@ class BrowserSource:
         if seen and seen[0].status is Status.LOGIN_REQUIRED:
             self.wall = seen[0]
 
-    async def _post(self, context: BrowserContext, tweet_id: str) -> Attempt:
+    async def _post(self, context: BrowserContext, tweet_id: str, by_labels: bool) -> Attempt:
         started = time.monotonic()
         reading = Reading(Status.TIMEOUT)
         tries = 0
@@ -168,18 +222,45 @@ class BrowserSource:
             tries += 1
             page = await self._page(context)
             try:
-                reading = await asyncio.wait_for(self._read_post(page, tweet_id), _POST_SECONDS)
+                how = self._read_labels(page, tweet_id) if by_labels else self._read_post(page, tweet_id)
+                reading = await asyncio.wait_for(how, self._patience.post)
             except (TimeoutError, PlaywrightTimeout):
-                reading = Reading(Status.TIMEOUT, detail=f"no answer within {_POST_SECONDS:.0f} s")
+                reading = Reading(Status.TIMEOUT, detail=f"no answer within {self._patience.post:g} s")
             except Error as error:
-                reading = Reading(Status.NO_DATA, detail=str(error).splitlines()[0][:200])
+                reading = Reading(Status.NO_DATA, detail=_first_line(error))
             finally:
                 await page.close()
-            if reading.status not in (Status.OVERLOADED, Status.TIMEOUT, Status.NO_DATA):
+            if reading.status not in WORTH_ANOTHER_TRY:
                 break
             await asyncio.sleep(2**tries * 0.25)
         took = round((time.monotonic() - started) * 1000)
         return Attempt(tweet_id, reading, self._now(), tries, took)
+
+    async def _open(self, page: Page, address: str) -> list[Reading]:
+        """Open a page and return what it says by itself: its JSON-LD, or the refusal or wall that it is."""
+        answer = await page.goto(address, wait_until="domcontentloaded", timeout=self._patience.post * 1e3)
+        if answer is not None and answer.status >= 400:
+            if answer.status in (401, 403):
+                return [Reading(Status.BLOCKED, detail=f"HTTP {answer.status}")]
+            refused = refusal(answer.status, await _text(answer), answer.headers, self._now())
+            return [refused or Reading(Status.NO_DATA, detail=f"HTTP {answer.status}")]
+        shown = read_page(await page.content())
+        # a page without JSON-LD is what a signed-in page is: only a log-in wall is told apart by its own elements
+        return [reading for reading in shown if reading.status is not Status.BLOCKED]
+
+    async def _open_post(self, page: Page, tweet_id: str) -> Reading | None:
+        """Open a post's page; the reading that the page itself gives of it, or the refusal that it is."""
+        # by id alone: a handle in the address would be believed, the author in the answer is compared instead
+        shown = await self._open(page, f"{self._base}/i/status/{tweet_id}")
+        return next((reading for reading in shown if reading.tweet_id in (tweet_id, None)), None)
+
+    async def _read_labels(self, page: Page, tweet_id: str) -> Reading:
+        shown = await self._open_post(page, tweet_id)
+        if shown is not None and shown.status not in READ:
+            return shown
+        with suppress(PlaywrightTimeout):
+            await page.wait_for_selector("article[data-testid=tweet]", timeout=self._patience.answer * 1e3)
+        return await self._read_article(page, tweet_id)
 
     async def _read_post(self, page: Page, tweet_id: str) -> Reading:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -189,27 +270,28 @@ class BrowserSource:
                 answer.set_result(response)
 
         page.on("response", heard)
-        # by id alone: a handle in the address would be believed, the author in the answer is compared instead
-        await page.goto(f"{self._base}/i/status/{tweet_id}", wait_until="domcontentloaded", timeout=_POST_SECONDS * 1e3)
-        shown = read_page(await page.content())
-        if shown[0].status is Status.LOGIN_REQUIRED:
-            return shown[0]
-        signed_out = next((reading for reading in shown if reading.tweet_id == tweet_id), None)
-        if signed_out is not None:
-            return signed_out
+        shown = await self._open_post(page, tweet_id)
+        if shown is not None:
+            return shown
         try:
-            response = await asyncio.wait_for(asyncio.shield(answer), _ANSWER_SECONDS)
+            response = await asyncio.wait_for(asyncio.shield(answer), self._patience.answer)
         except TimeoutError:
             return await self._read_article(page, tweet_id)
-        body = await _json(response)
-        refused = refusal(response.status, body, response.headers)
+        text = await _text(response)
+        refused = graphql_refusal(response.status, text, response.headers, self._now())
         if refused is not None:
             return refused
         source = f"xhr:{_operation(response.url)}"
-        reading = focal_reading(body["data"], tweet_id, source)
+        reading = focal_reading(parsed(text)["data"], tweet_id, source)
         if reading is None:
             return Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
-        return await self._read_article(page, tweet_id) if reading.status is Status.LAYOUT_CHANGED else reading
+        if reading.status is Status.LAYOUT_CHANGED:
+            return await self._read_article(page, tweet_id)
+        found: dict[str, Any] | None = await page.evaluate(_ARTICLE, tweet_id)
+        if found is None or reading.status not in READ:
+            return reading
+        # the same post a second time, off the page: where the two differ, one of them is read wrongly
+        return reading.compared_with(read_labels(Labels(**found))[0])
 
     async def _read_article(self, page: Page, tweet_id: str) -> Reading:
         """The labels of the article whose own link is the post; ``layout_changed`` where there is no such article."""
@@ -225,7 +307,7 @@ class BrowserSource:
         return Reading(status, tweet_id=tweet_id, counters=counters, warnings=warnings, selector="labels")
 
 
-async def _next(stream: AsyncGenerator[Attempt | Profile, None]) -> Attempt | Profile:
+async def _next(stream: AsyncGenerator[_Item, None]) -> _Item:
     return await anext(stream)
 
 
@@ -234,12 +316,17 @@ def _operation(url: str) -> str | None:
     return match[1] if match else None
 
 
-async def _json(response: Response) -> Any:
+async def _text(response: Response) -> str:
+    """The body, empty where it did not come whole."""
     try:
-        return await response.json()
-    except (ValueError, Error):
-        return None
+        return await response.text()
+    except (UnicodeDecodeError, Error):
+        return ""
+
+
+def _first_line(error: Error) -> str:
+    return str(error).splitlines()[0][:160]
 
 
 def _unreachable(base: str, error: Error) -> Exception:
-    return ExtractError(f"{base} does not answer in the browser ({str(error).splitlines()[0][:160]}): is it running?")
+    return ExtractError(f"{base} does not answer in the browser ({_first_line(error)}): is it running?")

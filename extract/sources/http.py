@@ -8,37 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
-import stamina
 
-from extract.answers.graphql import UNEXPECTED, focal_reading, read_cursor, read_error, read_graphql
+from extract.answers.graphql import UNEXPECTED, focal_reading, read_cursor, read_graphql
+from extract.answers.refusals import graphql_refusal
 from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
+from extract.post_ids import Network
 from extract.record import READ, WALLS, Reading, Status
+from extract.sources.asking import AGENT, Refused, ask, httpx_get
 
-TRIES = 3
-_RETRIED = (500, 502, 503, 504)
-
-
-class Refused(Exception):
-    """An answer that carries no post: its status says why."""
-
-    def __init__(self, reading: Reading) -> None:
-        super().__init__(reading.status.value)
-        self.reading = reading
-
-
-def refusal(code: int, body: Any, headers: Any) -> Reading | None:
-    """The reading that an HTTP answer without data stands for; None where it carries data."""
-    if code == 429:
-        reset = headers.get("x-rate-limit-reset")
-        return Reading(Status.RATE_LIMITED, detail=f"asked to wait until {reset} (epoch)" if reset else "HTTP 429")
-    if code in _RETRIED:
-        return Reading(Status.OVERLOADED, detail=f"HTTP {code}")
-    if not isinstance(body, dict):
-        return Reading(Status.BLOCKED if code < 400 else Status.NO_DATA, detail=f"HTTP {code}, no JSON")
-    if body.get("data") in (None, {}) and body.get("errors"):
-        return read_error(list(body["errors"]))
-    return None if isinstance(body.get("data"), dict) else Reading(Status.LAYOUT_CHANGED, detail=f"HTTP {code}")
+TIMEOUT = 20.0  # seconds a question
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:
@@ -56,6 +35,7 @@ class HttpSource:
     """Timeline pages first (20 posts an answer), then one answer a post for what the timeline did not show."""
 
     name = "http"
+    network = Network.X
 
     def __init__(self, base_url: str, account: str, now: Now) -> None:
         self.wall: Reading | None = None
@@ -66,37 +46,33 @@ class HttpSource:
 
     def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
         left = dict.fromkeys(wanted)
-        headers = {"user-agent": "levelset (reads its own account's posts)"}
-        with httpx.Client(base_url=self._base, headers=headers, timeout=20) as client:
+        with self._client() as client:
             try:
                 yield from self._profile(client)
                 yield from self._timeline(client, left)
-                for tweet_id in list(left):
-                    yield self._post(client, tweet_id)
-                    if self.wall is not None:
-                        return
             except Refused as refused:
-                self.wall = refused.reading
+                if refused.reading.status in WALLS:
+                    self.wall = refused.reading
+            for tweet_id in left:
+                if self.wall is not None:
+                    return
+                yield self._post(client, tweet_id, "TweetResultByRestId")
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        """Ask another operation for each post: the conversation's own page, which no timeline answer is made of."""
+        with self._client() as client:
+            for tweet_id in wanted:
+                if self.wall is None:
+                    yield self._post(client, tweet_id, "TweetDetail")
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self._base, headers={"user-agent": AGENT}, timeout=TIMEOUT)
 
     def _ask(self, client: httpx.Client, operation: str, variables: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """The answer's body and how many tries it took. Raises Refused for an answer without data."""
-        tries = 0
-        for attempt in stamina.retry_context(on=(httpx.TransportError, _Overloaded), attempts=TRIES, wait_initial=0.5):
-            with attempt:
-                tries += 1
-                time.sleep(self._pace.delay())
-                path = f"/i/api/graphql/http/{operation}"
-                answer = client.get(path, params={"variables": json.dumps(variables)})
-                try:
-                    body = answer.json()
-                except ValueError:
-                    body = None
-                refused = refusal(answer.status_code, body, answer.headers)
-                if refused is not None and refused.status is Status.OVERLOADED:
-                    raise _Overloaded(refused)
-                if refused is not None:
-                    raise Refused(refused)
-        return body, tries
+        path = f"/i/api/graphql/http/{operation}"
+        return ask(
+            httpx_get(client), graphql_refusal, self._pace, self._now, path, {"variables": json.dumps(variables)}
+        )
 
     def _profile(self, client: httpx.Client) -> Iterator[Profile]:
         body, _ = self._ask(client, "UserByScreenName", {"screen_name": self._account})
@@ -120,22 +96,17 @@ class HttpSource:
             if cursor is None:
                 return
 
-    def _post(self, client: httpx.Client, tweet_id: str) -> Attempt:
+    def _post(self, client: httpx.Client, tweet_id: str, operation: str) -> Attempt:
         started = time.monotonic()
-        tries = TRIES
+        source = f"xhr:{operation}"
+        variables = {"focalTweetId" if operation == "TweetDetail" else "tweetId": tweet_id}
         try:
-            body, tries = self._ask(client, "TweetResultByRestId", {"tweetId": tweet_id})
-            reading = focal_reading(body["data"], tweet_id, "xhr:TweetResultByRestId")
-            reading = reading or Reading(Status.WRONG_POST, detail="the answer shows other posts only")
+            body, tries = self._ask(client, operation, variables)
+            reading = focal_reading(body["data"], tweet_id, source)
+            reading = reading or Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
         except Refused as refused:
-            reading = refused.reading
+            reading, tries = refused.reading, refused.tries
             if reading.status in WALLS:
                 self.wall = reading
-        except httpx.TransportError as error:
-            reading = Reading(Status.TIMEOUT, detail=type(error).__name__)
         took = round((time.monotonic() - started) * 1000)
         return Attempt(tweet_id, reading, self._now(), tries, took)
-
-
-class _Overloaded(Refused):
-    """Worth another try in a moment."""

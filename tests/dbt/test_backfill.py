@@ -12,7 +12,7 @@ import dlt
 import psycopg
 import pytest
 
-from extract.record import snowflake
+from extract.post_ids import snowflake
 from orchestrate.backfill import backfill
 from orchestrate.errors import Trouble
 from reconcile.diff import Asked, diff

@@ -14,7 +14,7 @@ import duckdb
 import psycopg
 import pytest
 
-from extract.record import snowflake, snowflake_time
+from extract.post_ids import snowflake, snowflake_time
 from orchestrate.dbt import environment
 from reconcile.check import check
 from reconcile.project import Options

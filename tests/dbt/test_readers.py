@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from extract.record import snowflake
+from extract.post_ids import snowflake
 from tests.conftest import ROOT
 from tests.dbt.warehouse import START, Warehouse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,29 +20,88 @@ def post(hours_old: float, *taken: tuple[str, float], last: float | None = None,
     return Candidate(name or f"{hours_old:g}", "d", "single", posted_at, None, max(lasts, default=None), snapshots)
 
 
-def picked(job: str, *posts: Candidate) -> list[tuple[str, str]]:
-    return [(item.candidate.tweet_id, item.phase) for item in due(job, posts, NOW)]
+def picked(job: str, *posts: Candidate, schedule: str = "age", budget: int = 20) -> list[tuple[str, str]]:
+    return [(item.candidate.tweet_id, item.phase) for item in due(job, posts, NOW, schedule, budget)]
 
 
-def test_scheduled_takes_missing_then_refreshes_then_older_missing_and_twenty_at_most() -> None:
+def scheduled(*posts: Candidate, budget: int = 20) -> list[str]:
+    return [name for name, _ in picked("scheduled", *posts, budget=budget)]
+
+
+@pytest.mark.parametrize(
+    ("hours_old", "minutes"),
+    [(0.9, 10), (5.9, 20), (23.9, 60), (24 * 6.9, 6 * 60), (24 * 29.9, 24 * 60), (24 * 31, 7 * 24 * 60)],
+)
+def test_the_younger_a_post_the_more_often_it_is_read(hours_old: float, minutes: int) -> None:
+    assert scheduled(post(hours_old, ("scheduled", (minutes - 2) / 60))) == []
+    assert scheduled(post(hours_old, ("scheduled", minutes / 60))) != []
+
+
+def test_a_post_is_read_86_times_in_its_first_thirty_days() -> None:
+    minute, readings, last = 0, 0, None
+    while minute <= 30 * 24 * 60:
+        if scheduled(post(minute / 60, *[] if last is None else [("scheduled", (minute - last) / 60)])):
+            readings, last = readings + 1, minute
+        minute += 10
+
+    assert readings == pytest.approx(86, abs=2)
+
+
+def test_what_was_never_read_and_what_is_longest_overdue_goes_first() -> None:
+    overdue = post(24 * 3, ("scheduled", 30), name="five times its turn")
+    fresh = post(0.5, ("scheduled", 0.34), name="twice its turn")
+    never = post(24 * 10, name="never read")
+
+    assert scheduled(fresh, overdue, never) == ["never read", "five times its turn", "twice its turn"]
+    assert scheduled(fresh, overdue, never, budget=2) == ["never read", "five times its turn"]
+
+
+def test_a_suspect_reading_is_due_for_confirmation_ten_minutes_later() -> None:
+    held = post(48, ("scheduled", 3), last=0.2, name="held")
+
+    assert scheduled(held) == []
+    assert scheduled(replace(held, held_at=NOW - timedelta(minutes=12))) == ["held"]
+    assert scheduled(replace(held, held_at=NOW - timedelta(minutes=8))) == []
+    assert scheduled(replace(held, held_at=NOW - timedelta(hours=30))) == []
+
+
+@pytest.mark.parametrize("job", ["scheduled", "velocity", "comprehensive", "detailed"])
+def test_a_post_found_gone_twice_a_day_apart_is_asked_for_no_more(job: str) -> None:
+    there = post(24.2)
+    once = replace(there, gone=(NOW - timedelta(hours=2), NOW - timedelta(hours=2)))
+    twice = replace(there, gone=(NOW - timedelta(hours=24), NOW - timedelta(minutes=1)))
+
+    assert picked(job, once) == picked(job, there)
+    assert picked(job, twice) == []
+    assert picked("backfill", twice) == [("24.2", "backfill")]
+
+
+def test_an_unknown_schedule_is_refused() -> None:
+    with pytest.raises(ValueError, match="age, quota"):
+        due("scheduled", [], NOW, "often")
+
+
+def test_by_quota_scheduled_takes_missing_then_refreshes_then_older_missing_and_twenty_at_most() -> None:
     missing = [post(30 + i) for i in range(18)]
     measured = [post(2 + i, ("scheduled", 1)) for i in range(8)]
     older = [post(24 * 8 + i) for i in range(5)]
 
-    names = [name for name, _ in picked("scheduled", *older, *measured, *missing)]
+    names = [name for name, _ in picked("scheduled", *older, *measured, *missing, schedule="quota")]
 
     assert names[:15] == [f"{30 + i}" for i in range(15)]
     assert names[15:20] == ["2", "3", "4", "5", "6"]
     assert len(names) == 20
 
 
-def test_scheduled_takes_three_older_ones_where_there_is_room() -> None:
-    assert picked("scheduled", *[post(24 * 8 + i) for i in range(5)]) == [(f"{192 + i}", "scheduled") for i in range(3)]
+def test_by_quota_scheduled_takes_three_older_ones_where_there_is_room() -> None:
+    assert picked("scheduled", *[post(24 * 8 + i) for i in range(5)], schedule="quota") == [
+        (f"{192 + i}", "scheduled") for i in range(3)
+    ]
 
 
-def test_scheduled_leaves_what_was_tried_within_half_an_hour() -> None:
-    assert picked("scheduled", post(5, last=0.4)) == []
-    assert picked("scheduled", post(5, last=0.6)) == [("5", "scheduled")]
+def test_by_quota_scheduled_leaves_what_was_tried_within_half_an_hour() -> None:
+    assert picked("scheduled", post(5, last=0.4), schedule="quota") == []
+    assert picked("scheduled", post(5, last=0.6), schedule="quota") == [("5", "scheduled")]
 
 
 def test_velocity_takes_each_checkpoint_once() -> None:

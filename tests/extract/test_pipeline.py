@@ -21,10 +21,13 @@ import pytest
 import yaml
 
 from extract.attempt import Attempt, Profile
+from extract.content import ContentRow
 from extract.errors import ExtractError
-from extract.pipeline import Summary, make_pipeline, run
-from extract.record import Count, Counters, Reading, Status, snowflake
+from extract.pipeline import make_pipeline, run
+from extract.post_ids import Network, snowflake
+from extract.record import Count, Counters, Reading, Status
 from extract.staging import TABLES
+from extract.summary import Summary
 from tests.conftest import ROOT, Database
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -41,10 +44,15 @@ def content() -> list[tuple[int, str, dict[str, Any] | None]]:
     return rows
 
 
+def posted(since: datetime | None) -> Iterator[ContentRow]:
+    return iter(content())
+
+
 class Scripted:
     """A source that answers as told: counters by tweet id, a status for the others."""
 
     name = "scripted"
+    network = Network.X
 
     def __init__(self, answers: dict[str, Reading], at: datetime = NOW) -> None:
         self.wall: Reading | None = None
@@ -58,6 +66,9 @@ class Scripted:
                 yield Attempt(tweet_id, self._answers[tweet_id], self._at)
             else:
                 yield Attempt(tweet_id, Reading(Status.DELETED), self._at)
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        return iter(())
 
 
 def read(tweet_id: str, **values: int) -> Reading:
@@ -100,7 +111,7 @@ def collect(
 
 def test_every_attempt_is_one_row_and_the_summary_counts_them(pipeline: dlt.Pipeline) -> None:
     source = Scripted({IDS[0]: read(IDS[0]), IDS[1]: read(IDS[1], likes=0), IDS[2]: read("1234567890123")})
-    summary = collect(pipeline, source, content=content())
+    summary = collect(pipeline, source, content=posted)
 
     found = rows(
         pipeline, "select tweet_id, status, verdict, likes from staging.real_tweet_metrics order by tweet_id desc"
@@ -119,7 +130,7 @@ def test_every_attempt_is_one_row_and_the_summary_counts_them(pipeline: dlt.Pipe
 
 def test_a_false_zero_is_held_until_it_is_confirmed(pipeline: dlt.Pipeline) -> None:
     times = [NOW + timedelta(minutes=40 * i) for i in range(3)]
-    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=37)}, times[0]), at=times[0], content=content())
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=37)}, times[0]), at=times[0], content=posted)
     collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, times[1]), at=times[1])
     assert rows(pipeline, f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'") == [(37,)]
 
@@ -131,7 +142,7 @@ def test_a_false_zero_is_held_until_it_is_confirmed(pipeline: dlt.Pipeline) -> N
 
 def test_content_that_does_not_fit_is_kept_with_its_reason_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
     bad = [(9, "{oops", None), (10, "x", {"decision_id": "d9", "posted_at": "yesterday"}), (11, "y", {"content": "z"})]
-    collect(pipeline, Scripted({}), content=[*content(), *bad])
+    collect(pipeline, Scripted({}), content=lambda since: iter([*content(), *bad]))
 
     refused = rows(pipeline, "select line, reason from staging.quarantined_content order by line")
     assert [line for line, _ in refused] == [9, 10, 11]
@@ -140,9 +151,9 @@ def test_content_that_does_not_fit_is_kept_with_its_reason_and_the_rest_is_loade
 
 
 def test_unchanged_content_is_not_loaded_again(pipeline: dlt.Pipeline) -> None:
-    collect(pipeline, Scripted({}), content=content())
+    collect(pipeline, Scripted({}), content=posted)
     before = rows(pipeline, "select decision_id, _dlt_load_id from staging.content_metadata order by 1")
-    collect(pipeline, Scripted({}), content=content())
+    collect(pipeline, Scripted({}), content=posted)
 
     assert rows(pipeline, "select decision_id, _dlt_load_id from staging.content_metadata order by 1") == before
 
@@ -161,7 +172,7 @@ def test_a_wall_is_told_and_what_was_read_before_it_is_loaded(pipeline: dlt.Pipe
             yield Attempt(wanted[0], read(wanted[0]), NOW)
             self.wall = Reading(Status.RATE_LIMITED, detail="asked to wait")
 
-    summary = collect(pipeline, Walled({}), content=content())
+    summary = collect(pipeline, Walled({}), content=posted)
 
     assert summary.wall == "rate_limited: asked to wait"
     assert (summary.updated, summary.skipped) == (1, 3)
@@ -175,12 +186,12 @@ def test_a_second_run_at_the_same_time_leaves_with_a_sentence(pipeline: dlt.Pipe
                 collect(pipeline, Scripted({}))
             return iter(())
 
-    collect(pipeline, Nested({}), content=content())
+    collect(pipeline, Nested({}), content=posted)
 
 
 def test_the_lines_that_users_grep_for(pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "extract")
-    collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=45, views=2340)}), "scheduled", content=content())
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=45, views=2340)}), "scheduled", content=posted)
 
     said = [record.getMessage() for record in caplog.records]
     assert "Starting scheduled metrics collection" in said
@@ -211,7 +222,7 @@ for line in sys.stdin:
     if child == 0:
         pipeline = t.open_pipeline(address, pathlib.Path(folder))
         print(os.getpid(), flush=True)
-        t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.content())
+        t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.posted)
         os._exit(0)
     os.waitpid(child, 0)
     print("ended", flush=True)
@@ -251,7 +262,7 @@ def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
     assert loader.stdout.readline() == "ended\n"
 
     pipeline = open_pipeline(address, tmp_path)
-    collect(pipeline, Scripted({i: read(i) for i in IDS}), content=content())
+    collect(pipeline, Scripted({i: read(i) for i in IDS}), content=posted)
 
     found = rows(pipeline, "select tweet_id, likes from staging.real_tweet_metrics order by 1 desc")
     assert found == [(tweet_id, 40) for tweet_id in IDS]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from extract.answers import read_answer
-from extract.record import snowflake_time
+from extract.post_ids import snowflake_time
 from extract.site.account import HANDLE, Account
 from extract.site.counters import counters
 from extract.site.server import Clock, Site

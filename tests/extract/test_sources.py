@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_a_rate_limit_stops_the_run_and_keeps_what_was_read(make: Make) -> None:
 
     assert source.wall is not None
     assert source.wall.status is Status.RATE_LIMITED
-    assert "epoch" in (source.wall.detail or "")
+    assert source.wall.retry_at == NOW + timedelta(seconds=900)
     assert sum(a.reading.status is Status.OK for a in found.values()) == 20
     assert asked <= 4  # no more than the pages that were already open
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from extract.attempt import Attempt
-from extract.record import COUNTERS, Count, Counters, Reading, Status, snowflake
+from extract.post_ids import snowflake
+from extract.record import COUNTERS, Count, Counters, Reading, Status
 from extract.validate import Expected, Held, Known, Verdict, judge
 
 SERIES = Path(__file__).parent / "series"

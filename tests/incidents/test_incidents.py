@@ -21,7 +21,8 @@ import pytest
 from extract.attempt import Attempt
 from extract.errors import ExtractError
 from extract.pipeline import make_pipeline, raw_tables
-from extract.record import Count, Counters, Reading, Status, snowflake
+from extract.post_ids import snowflake
+from extract.record import Count, Counters, Reading, Status
 from extract.validate import Expected, Known, Verdict, judge
 from reconcile import diff as diffing
 from reconcile.errors import Refused

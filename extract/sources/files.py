@@ -1,0 +1,118 @@
+"""Readings that are in files already: the official CSV export, and recorded answers played again."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from extract.answers import read_answer
+from extract.answers.numbers import read_counters, whole
+from extract.attempt import Attempt, Profile
+from extract.errors import ExtractError
+from extract.post_ids import Network
+from extract.record import Reading, Status
+
+# lower-case header of the official export -> counter; both known headers (2025: "Link", "Share"; 2026: "Post Link")
+_COUNTERS = {
+    "likes": "likes",
+    "retweets": "reposts",
+    "replies": "replies",
+    "bookmarks": "bookmarks",
+    "views": "impressions",
+}
+_LINKS = ("post link", "link")
+_NEEDED = ("post id", *_COUNTERS.values())
+# an instant that a recording's name may begin with: 2026-07-01T12-00-00Z_timeline.json
+_NAMED_INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)[-:](\d\d)[-:](\d\d)Z")
+
+
+class _FileSource:
+    """Every wanted post's readings, oldest first; a post that the files do not hold was not asked for."""
+
+    name: str
+    network = Network.X
+
+    def __init__(self, path: Path) -> None:
+        self.wall: Reading | None = None
+        if not path.exists():
+            raise ExtractError(f"{path} does not exist: mend sources.engagement.file or --file")
+        self._path = path
+
+    def readings(self) -> Iterator[tuple[datetime, Reading]]:
+        raise NotImplementedError
+
+    def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+        asked = set(wanted)
+        try:
+            for observed_at, reading in self.readings():
+                found = asked & {reading.tweet_id, reading.canonical_id}
+                for tweet_id in sorted(filter(None, found)):
+                    yield Attempt(tweet_id, reading, observed_at)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ExtractError(f"cannot read {self._path}: {error}") from error
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        """A file says what it says: nothing to ask again."""
+        return iter(())
+
+
+class ExportSource(_FileSource):
+    """The official export of an account's own posts. It was observed when the file was written, and says no quotes.
+
+    Raises ExtractError where the file is not such an export.
+    """
+
+    name = "export"
+
+    def readings(self) -> Iterator[tuple[datetime, Reading]]:
+        observed_at = _modified(self._path)
+        with self._path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or []]
+            lacking = [name for name in _NEEDED if name not in rows.fieldnames]
+            if lacking:
+                raise ExtractError(f"{self._path} is no content export of X: it has no column {lacking[0]!r}")
+            for row in rows:
+                yield observed_at, _exported(row)
+
+
+class ReplaySource(_FileSource):
+    """Recorded answers (a file, or every file of a folder), each observed when its name says, else when written."""
+
+    name = "replay"
+
+    def readings(self) -> Iterator[tuple[datetime, Reading]]:
+        files = sorted(f for f in self._path.rglob("*") if f.is_file()) if self._path.is_dir() else [self._path]
+        for observed_at, file in sorted((_observed(file), file) for file in files):
+            for reading in read_answer(file.read_text(encoding="utf-8", errors="replace")):
+                yield observed_at, reading
+
+
+def _exported(row: dict[str, str]) -> Reading:
+    counters, warnings = read_counters({k: v or None for k, v in row.items() if k}, _COUNTERS, "export")
+    link = urlsplit(next((row[name] for name in _LINKS if row.get(name)), "")).path.split("/")
+    clicks = row.get("profile visits")
+    return Reading(
+        Status.PARTIAL if warnings else Status.OK if counters.any_read() else Status.NO_DATA,
+        tweet_id=row["post id"],
+        counters=counters,
+        author=link[1] if len(link) > 2 and link[2] == "status" else None,
+        warnings=warnings,
+        selector="export",
+        profile_clicks=whole(clicks),
+    )
+
+
+def _modified(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _observed(path: Path) -> datetime:
+    match = _NAMED_INSTANT.match(path.name)
+    if match is None:
+        return _modified(path)
+    return datetime.fromisoformat(":".join(match.groups())).replace(tzinfo=UTC)
