@@ -94,4 +94,4 @@ def _keep(
 def _count_layout(attempt: Attempt, summary: Summary) -> None:
     reading = attempt.reading
     summary.disagreeing += any(warning.startswith(DISAGREEMENT) for warning in reading.warnings)
-    summary.fell_back += reading.selector == "labels" or reading.status is Status.LAYOUT_CHANGED
+    summary.fell_back += reading.selector == "labels" or reading.status in (Status.LAYOUT_CHANGED, Status.NO_DATA)

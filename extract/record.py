@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -96,6 +97,11 @@ class Reading:
     selector: str | None = None  # which strategy gave it: xhr:TweetDetail, ld+json, labels, ...
     profile_clicks: int | None = None  # only the official export tells them
     retry_at: datetime | None = None  # of a rate limit: when the site says to come back
+
+    def names_one_of(self, wanted: Container[str]) -> str | None:
+        """The id of ``wanted`` that this is a reading of, by its id or by its first version's; None where none was."""
+        named = (self.canonical_id, self.tweet_id)
+        return next((i for i in named if i is not None and i in wanted), None) if self.status in READ else None
 
     def compared_with(self, other: Counters) -> Reading:
         """This reading, with a warning for each counter that another way of reading the same page tells otherwise."""

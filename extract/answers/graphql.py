@@ -99,7 +99,19 @@ def _read_roots(data: Mapping[str, Any], source: str) -> list[Reading]:
 
 
 def focal_reading(data: Mapping[str, Any], tweet_id: str, source: str = "graphql") -> Reading | None:
-    """The reading of the post that was asked for, out of an answer that may show others (parents, replies, ads)."""
+    """The reading of the post that was asked for, out of an answer that may show others (parents, replies, ads).
+
+    In a conversation the post stands in the entry that its id names, also as the sign that it is gone.
+    """
+    try:
+        entries = [e for i in _instructions(data) or [] for e in i.get("entries") or []]
+        own = next((e for e in entries if e.get("entryId") == f"tweet-{tweet_id}"), None)
+        if own is not None:
+            reading = read_result(own["content"]["itemContent"]["tweet_results"].get("result"), source)
+            ids = (reading.tweet_id, reading.canonical_id)
+            return reading if reading.tweet_id is None or tweet_id in ids else None
+    except UNEXPECTED as error:
+        return unexpected(error, source)
     for reading in read_graphql(data, source):
         if tweet_id in (reading.tweet_id, reading.canonical_id):
             return reading

@@ -46,6 +46,14 @@ class Post:
     text: str
     deleted_at: datetime | None
     target_tweet_id: str | None
+    edited_id: str | None = None  # an edit makes a new id; the first stays the post's key
+    quoted_id: str | None = None  # somebody else's post, shown inside
+    liked: bool = False  # by the account itself: its button is another one then
+
+    @property
+    def shown_id(self) -> str:
+        """The id that the site shows the post by."""
+        return self.edited_id or self.tweet_id
 
 
 def draw(*key: object) -> float:
@@ -82,7 +90,7 @@ class Account:
         if not wanted.valid:
             return None
         day = wanted.made_at().replace(hour=0, minute=0, second=0, microsecond=0)
-        return next((p for p in self._day(day) if p.tweet_id == tweet_id and p.posted_at <= now), None)
+        return next((p for p in self._day(day) if tweet_id in (p.tweet_id, p.edited_id) and p.posted_at <= now), None)
 
     def _day(self, day: datetime) -> Iterator[Post]:
         for slot in range(self.per_day):
@@ -103,6 +111,8 @@ class Account:
         parent = make_id(posted_at - timedelta(hours=1), 9, self.network) if decision_type == "reply" else None
         for part in range(parts):
             at = posted_at + timedelta(seconds=20 * part)
+            edited = decision_type == "single" and self.network is Network.X and draw(*key, "edited") < 0.06
+            quotes = decision_type == "single" and draw(*key, "quotes") < 0.1
             yield Post(
                 decision_id=str(uuid.uuid5(_NAMESPACE, "/".join(map(str, key)))),
                 decision_type=decision_type,
@@ -114,6 +124,9 @@ class Account:
                 text=text if part == 0 else f"Part {part + 1} of {parts} on {topic}.",
                 deleted_at=posted_at + timedelta(hours=30) if gone else None,
                 target_tweet_id=parent,
+                edited_id=make_id(at + timedelta(seconds=40), slot + 1, self.network) if edited else None,
+                quoted_id=make_id(posted_at - timedelta(days=3), 7, self.network) if quotes else None,
+                liked=draw(*key, "liked") < 0.2,
             )
 
     def content_rows(self, now: datetime) -> list[dict[str, Any]]:

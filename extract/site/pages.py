@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from extract.site.languages import EASTERN_DIGITS, WORDS
+
 _STYLE = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
 body{margin:0 auto;max-width:42rem;padding:1rem}
@@ -20,9 +22,13 @@ article{border:1px solid #8886;border-radius:.4rem;margin:.6rem 0;padding:.6rem 
 # Drawn with textContent only: post text is data, never markup.
 SCRIPT = """
 const feed = document.getElementById('feed');
-const floor = n => n < 1e3 ? String(n) : n < 1e4 ? Math.floor(n/100)/10 + 'K' : n < 1e6 ? Math.floor(n/1e3) + 'K'
-  : n < 1e7 ? Math.floor(n/1e5)/10 + 'M' : Math.floor(n/1e6) + 'M';
-const words = (n, one, many) => n + ' ' + (n === 1 ? one : many);
+// visible numbers are cut off, not rounded, and written as the page's language does
+const compact = new Intl.NumberFormat(window.LANG + (window.EASTERN ? '-u-nu-arab' : ''),
+  {notation: 'compact', maximumFractionDigits: 1, roundingMode: 'floor'});
+const short = n => compact.format(n < 1e4 ? n : n < 1e6 ? n - n % 1e3 : n < 1e7 ? n : n - n % 1e6);
+const eastern = n => String(n).replace(/[0-9]/g, d => String.fromCharCode(0x660 + Number(d)));
+const digits = n => window.EASTERN ? eastern(n) : String(n);
+const words = (n, word) => window.WORDS[word].replace('#', digits(n));
 function element(tag, attributes, text) {
   const e = document.createElement(tag);
   for (const [k, v] of Object.entries(attributes || {})) e.setAttribute(k, v);
@@ -41,20 +47,34 @@ function draw(result) {
   const link = element('a', {href: '/' + who + '/status/' + id});
   link.append(element('time', {datetime: body.created_at || ''}, body.created_at || 'post'));
   article.append(link, element('p', {'data-testid': 'tweetText'}, body.full_text));
-  const told = [[c.reply_count, 'reply', 'replies'], [c.retweet_count, 'repost', 'reposts'],
-    [c.favorite_count, 'like', 'likes'], [c.bookmark_count, 'bookmark', 'bookmarks'], [views, 'view', 'views']]
-    .filter(([n]) => n > 0).map(([n, a, b]) => words(n, a, b)).join(', ');
+  const counts = [c.reply_count, c.retweet_count, c.favorite_count, c.bookmark_count, views];
+  const told = counts.map((n, i) => n > 0 ? words(n, i) : null).filter(t => t !== null).join(window.WORDS[5]);
   const group = element('div', {role: 'group', 'aria-label': told});
-  const button = (id, n, one, many, verb) =>
-    group.append(element('button', {'data-testid': id, 'aria-label': words(n, one, many) + '. ' + verb}, floor(n)));
-  button('reply', c.reply_count, 'Reply', 'Replies', 'Reply');
-  button('retweet', c.retweet_count, 'repost', 'reposts', 'Repost');
-  button('like', c.favorite_count, 'Like', 'Likes', 'Like');
-  group.append(element('a', {href: '/' + who + '/status/' + id + '/analytics',
-    'aria-label': words(views, 'view', 'views') + '. View post analytics'}, floor(views)));
+  const button = (id, i, verb) => group.append(element('button',
+    {'data-testid': id, 'aria-label': words(counts[i], i) + '. ' + verb}, short(counts[i])));
+  button('reply', 0, 'Reply');
+  button('retweet', 1, 'Repost');
+  button(body.favorited ? 'unlike' : 'like', 2, body.favorited ? 'Liked' : 'Like');
+  group.append(element('a', {href: '/' + who + '/status/' + id + '/' + 'analytics',
+    'aria-label': words(views, 4) + '. View post analytics'}, short(views)));
   group.append(element('button', {'data-testid': 'bookmark', 'aria-label': 'Bookmark'}, ''));
+  const quoted = (result.quoted_status_result || {}).result;
+  if (quoted) {  // somebody else's post within, with a time and a link of its own
+    const inner = element('a', {href: '/i/status/' + quoted.rest_id});
+    inner.append(element('time', {datetime: ''}, 'quoted'));
+    article.append(inner, element('p', {}, (quoted.legacy || {}).full_text));
+  }
   article.append(group);
   feed.append(article);
+}
+// every entry of a timeline, ads too: they look like posts; returns the cursor to the next page
+function drawAll(instructions) {
+  let next = null;
+  for (const i of instructions) for (const e of i.entries || []) {
+    if (e.content.cursorType === 'Bottom') next = e.content.value;
+    else draw(e.content.itemContent.tweet_results.result);
+  }
+  return next;
 }
 async function ask(operation, variables) {
   const v = encodeURIComponent(JSON.stringify(variables));
@@ -68,16 +88,15 @@ async function more() {
   busy = true;
   const body = await ask('UserTweets', {screen_name: bits[0], cursor});
   if (body === null) { done = true; return; }
-  cursor = null;
-  for (const i of body.data.user.result.timeline.timeline.instructions) for (const e of i.entries || []) {
-    if (e.content.cursorType === 'Bottom') cursor = e.content.value;
-    else draw(e.content.itemContent.tweet_results.result);
-  }
+  cursor = drawAll(body.data.user.result.timeline.timeline.instructions);
   done = cursor === null;
   busy = false;
   if (!done && document.body.scrollHeight <= innerHeight) more();
 }
-if (bits[1] === 'status') {
+if (bits[1] === 'status' && window.CONVERSATION) {
+  ask('TweetDetail', {focalTweetId: bits[2]})
+    .then(b => b && drawAll(b.data.threaded_conversation_with_injections_v2.instructions));
+} else if (bits[1] === 'status') {
   ask('TweetResultByRestId', {tweetId: bits[2]}).then(b => b && draw(b.data.tweetResult.result || {}));
 } else {
   ask('UserByScreenName', {screen_name: bits[0]});
@@ -87,19 +106,37 @@ if (bits[1] === 'status') {
 """
 
 
-def shell(title: str, build: str, extra: str = "", posting: dict[str, Any] | None = None) -> str:
-    """The page around the script. ``build`` rotates the operation ids; ``posting`` adds JSON-LD (a signed-out page)."""
+def shell(
+    title: str,
+    build: str,
+    extra: str = "",
+    posting: dict[str, Any] | None = None,
+    language: str = "en",
+    conversation: bool = False,
+    signed_out: bool = False,
+) -> str:
+    """The page around the script. ``build`` rotates the operation ids; a page that is ``signed_out`` asks for nothing,
+    and a post's has its ``posting`` as JSON-LD; a reply's page shows the whole ``conversation``.
+    """
     escaped = json.dumps(posting).replace("<", "\\u003c") if posting else ""
     linked = f'<script type="application/ld+json">{escaped}</script>' if posting else ""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title} · Levelset local site</title>'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        f"<title>{title} · Levelset local site</title>"
         f"<style>{_STYLE}</style>{linked}</head><body><header><strong>Levelset local site</strong>"
         "<p>Made-up posts with made-up counters, for demo and tests.</p></header>"
         # as on real sites, the shell carries sentences that a text search would take for a failure
         "<noscript>JavaScript is not available.</noscript>"
-        f'<main id="feed"></main><script>window.BUILD={json.dumps(build)};window.EXTRA={json.dumps(extra)};</script>'
-        '<script src="/assets/app.js"></script></body></html>'
+        f'<main id="feed"></main><script>{_variables(build, extra, language, conversation)}</script>'
+        + ("" if signed_out else '<script src="/assets/app.js"></script>')
+        + "</body></html>"
     )
+
+
+def _variables(build: str, extra: str, language: str, conversation: bool) -> str:
+    told: dict[str, object] = {"BUILD": build, "EXTRA": extra, "CONVERSATION": conversation}
+    told |= {"LANG": language, "WORDS": WORDS[language], "EASTERN": language in EASTERN_DIGITS}
+    return "".join(f"window.{name}={json.dumps(value)};" for name, value in told.items())
 
 
 LOGIN_WALL = (

@@ -6,18 +6,21 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from extract.site import answers, pages
+from extract.site import answers, apis, pages
 from extract.site.account import HANDLE, Account, Post
+from extract.site.apis import Query, as_json, first
 from extract.site.counters import Truth, counters
+from extract.site.faults import FAULTS, MOVED, SPOILS, Answer, Fault
+from extract.site.languages import LANGUAGES
 
 _PAGE = 20  # posts a timeline answer, as on X
-FAULTS = ("rate_limited", "login_wall", "deleted", "unavailable_503")
+_SLOW_SECONDS = 1.5
+_HANG_SECONDS = 30.0
 
 
 class Clock:
@@ -37,16 +40,6 @@ class Clock:
         self._offset += timedelta(seconds=seconds)
 
 
-@dataclass
-class Fault:
-    """Answer the ``nth`` request (from 1; None: every one) whose path contains ``match`` with ``fault``."""
-
-    match: str
-    fault: str
-    nth: int | None = None
-    seen: int = field(default=0, init=False)
-
-
 class Site:
     """A running local site. Use as a context manager, or ``start`` and ``stop``.
 
@@ -54,13 +47,20 @@ class Site:
     """
 
     def __init__(
-        self, account: Account | None = None, clock: Clock | None = None, port: int = 0, generation: str = "a"
+        self,
+        account: Account | None = None,
+        clock: Clock | None = None,
+        port: int = 0,
+        generation: str = "a",
+        language: str = "en",
     ) -> None:
         self.account = account or Account()
         self.clock = clock or Clock()
         self.generation = generation
+        self.language = language
         self.faults: list[Fault] = []
         self.requests: list[str] = []
+        self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
@@ -75,6 +75,7 @@ class Site:
         return self
 
     def stop(self) -> None:
+        self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -92,6 +93,10 @@ class Site:
         if post is None or (post.deleted_at is not None and post.deleted_at <= at):
             return None
         return counters(self.account.seed, post, at)
+
+    def shown(self, post_id: str) -> tuple[Post | None, Truth | None]:
+        """A post and its counters now; either is None where there is none, or it was deleted."""
+        return self.account.find(post_id, self.clock.now()), self.truth(post_id)
 
     def followers(self, at: datetime) -> int:
         """The account's followers: a slow, steady growth from a fixed day."""
@@ -118,64 +123,49 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+            query = parse_qs(url.query)
             fault = site.fault_for(self.path)
-            if fault is not None and self._faulty(fault, url.path):
-                return
-            for prefix, answer in _ROUTES:
-                if url.path.startswith(prefix):
-                    self._send(*answer(site, url.path, query))
-                    return
-            self._send(*_page(site, url.path, query))
+            route: _Route = next((answer for prefix, answer in _ROUTES if url.path.startswith(prefix)), _page)
+            answer = route(site, url.path, query)
+            if url.path.startswith("/2/") and not self.headers.get("authorization", "").startswith("Bearer "):
+                answer = as_json({"title": "Unauthorized", "status": 401}, 401)
+            if fault is not None:
+                answer = SPOILS[fault](site, url.path, answer)
+            self._send(answer)
 
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length) or b"{}")
             if self.path == "/__clock":
                 site.clock.advance(float(body.get("advance", 0)))
-                self._send(200, "application/json", json.dumps({"now": site.clock.now().isoformat()}))
+                self._send(as_json({"now": site.clock.now().isoformat()}))
             elif self.path == "/__faults":
                 unknown = [f["fault"] for f in body if f["fault"] not in FAULTS]
                 if unknown:
-                    self._send(400, "text/plain", f"no fault {unknown[0]!r}: one of {', '.join(FAULTS)}")
+                    told = f"no fault {unknown[0]!r}: one of {', '.join(FAULTS)}"
+                    self._send(Answer(400, "text/plain", told))
                     return
                 site.faults = [Fault(f["match"], f["fault"], f.get("nth")) for f in body]
-                self._send(200, "application/json", json.dumps({"faults": len(site.faults)}))
+                self._send(as_json({"faults": len(site.faults)}))
             else:
-                self._send(404, "text/plain", "no such page")
+                self._send(Answer(404, "text/plain", "no such page"))
 
-        def _faulty(self, fault: str, path: str) -> bool:
-            if fault == "rate_limited":
-                reset = str(int(site.clock.now().timestamp()) + 900)
-                limits = {"x-rate-limit-limit": "150", "x-rate-limit-remaining": "0", "x-rate-limit-reset": reset}
-                body = json.dumps({"errors": [{"message": "Rate limit exceeded.", "code": 88}]})
-                self._send(429, "application/json", body, limits)
-            elif fault == "login_wall" and not path.startswith("/i/api"):
-                self._send(200, "text/html; charset=utf-8", pages.LOGIN_WALL)
-            elif fault == "login_wall":
-                body = json.dumps({"errors": [{"message": "Could not authenticate you", "code": 32}]})
-                self._send(401, "application/json", body)
-            elif fault == "unavailable_503":
-                self._send(503, "text/plain", "try again")
-            elif fault == "deleted" and path.startswith("/i/api"):
-                self._send(
-                    200, "application/json", json.dumps({"data": {"tweetResult": {"result": answers.tombstone()}}})
-                )
-            else:
-                return False
-            return True
-
-        def _send(self, code: int, kind: str, body: str, headers: dict[str, str] | None = None) -> None:
-            data = body.encode()
+        def _send(self, answer: Answer) -> None:
+            data = answer.body.encode()
+            if answer.trouble in ("slow", "hang"):
+                site.stopping.wait(_SLOW_SECONDS if answer.trouble == "slow" else _HANG_SECONDS)
             try:
-                self.send_response(code)
-                self.send_header("content-type", kind)
+                self.send_response(answer.code)
+                self.send_header("content-type", answer.kind)
                 self.send_header("content-length", str(len(data)))
-                if kind.startswith("text/javascript"):
+                if answer.kind.startswith("text/javascript") and "cache-control" not in answer.headers:
                     self.send_header("cache-control", "max-age=3600")
-                for name, value in (headers or {}).items():
+                for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if answer.trouble == "half_body":
+                    self.close_connection = True
+                    data = data[: len(data) // 2]
                 self.wfile.write(data)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the browser left; nothing is lost
@@ -183,86 +173,94 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-_Answer = tuple[int, str, str]
-
-
-def _json(body: object, code: int = 200) -> _Answer:
-    return code, "application/json", json.dumps(body)
-
-
 def _result(site: Site, post: Post, generation: str) -> dict[str, Any]:
     truth = site.truth(post.tweet_id)
     return answers.tombstone() if truth is None else answers.tweet_result(post, truth, generation)
 
 
-def _graphql(site: Site, path: str, query: dict[str, str]) -> _Answer:
-    operation = path.rsplit("/", 1)[-1]
-    variables = json.loads(query.get("variables") or "{}")
-    generation = query.get("gen", site.generation)
+def _graphql(site: Site, path: str, query: Query) -> Answer:
+    asked = path.rsplit("/", 1)[-1]
+    operation = MOVED.get(asked, asked)
+    variables = json.loads(first(query, "variables") or "{}")
+    generation = first(query, "gen", site.generation)
     now = site.clock.now()
     if operation == "UserByScreenName":
         user = answers.user_result(site.followers(now), len(site.account.posts(now)))
-        return _json({"data": {"user": {"result": user}}} if variables.get("screen_name") == HANDLE else {"data": {}})
+        return as_json({"data": {"user": {"result": user}}} if variables.get("screen_name") == HANDLE else {"data": {}})
     if operation in ("TweetResultByRestId", "TweetDetail"):
-        wanted = str(variables.get("tweetId") or variables.get("focalTweetId"))
-        post = site.account.find(wanted, now)
-        return _json({"data": {"tweetResult": {"result": _result(site, post, generation)} if post else {}}})
+        post = site.account.find(str(variables.get("tweetId") or variables.get("focalTweetId")), now)
+        result = _result(site, post, generation) if post else None
+        if operation == "TweetDetail" and post is not None and result is not None:
+            return as_json(answers.conversation(post, result))
+        return as_json({"data": {"tweetResult": {"result": result} if result else {}}})
+    if operation == "TweetResultsByRestIds":
+        found = [site.account.find(str(i), now) for i in variables.get("tweetIds", [])]
+        return as_json(
+            {"data": {"tweetResults": [{"result": _result(site, p, generation)} if p else {} for p in found]}}
+        )
     if operation == "UserTweets" and variables.get("screen_name") == HANDLE:
         posts = site.account.posts(now)
         shown = [p for p in posts if p.decision_type != "reply" and not (p.deleted_at and p.deleted_at <= now)]
         start = int(variables.get("cursor") or 0)
-        page = [(p.tweet_id, _result(site, p, generation)) for p in shown[start : start + _PAGE]]
+        page = [(p.shown_id, _result(site, p, generation)) for p in shown[start : start + _PAGE]]
         following = str(start + _PAGE) if start + _PAGE < len(shown) else None
-        return _json(answers.timeline(page, following))
-    return _json({"errors": [{"message": f"no operation {operation}", "code": 404}]}, 404)
+        return as_json(answers.timeline(page, following))
+    return as_json({"errors": [{"message": f"no operation {operation}", "code": 404}]}, 404)
 
 
-def _oracle(site: Site, path: str, query: dict[str, str]) -> _Answer:
-    at = datetime.fromisoformat(query["at"]) if "at" in query else site.clock.now()
+def _oracle(site: Site, path: str, query: Query) -> Answer:
+    at = datetime.fromisoformat(first(query, "at")) if "at" in query else site.clock.now()
     truth = site.truth(path.rsplit("/", 1)[-1], at)
-    return _json(None if truth is None else truth.__dict__, 404 if truth is None else 200)
+    return as_json(None if truth is None else truth.__dict__, 404 if truth is None else 200)
 
 
-def _clock(site: Site, path: str, query: dict[str, str]) -> _Answer:
-    return _json({"now": site.clock.now().isoformat()})
+def _clock(site: Site, path: str, query: Query) -> Answer:
+    return as_json({"now": site.clock.now().isoformat()})
 
 
-def _content(site: Site, path: str, query: dict[str, str]) -> _Answer:
+def _content(site: Site, path: str, query: Query) -> Answer:
     rows = site.account.content_rows(site.clock.now())
-    return 200, "application/x-ndjson", "".join(json.dumps(row) + "\n" for row in rows)
+    return Answer(200, "application/x-ndjson", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _script(site: Site, path: str, query: dict[str, str]) -> _Answer:
-    return 200, "text/javascript; charset=utf-8", pages.SCRIPT
+def _script(site: Site, path: str, query: Query) -> Answer:
+    return Answer(200, "text/javascript; charset=utf-8", pages.SCRIPT)
 
 
-def _robots(site: Site, path: str, query: dict[str, str]) -> _Answer:
-    return 200, "text/plain", "User-agent: *\nAllow: /\n"
+def _robots(site: Site, path: str, query: Query) -> Answer:
+    return Answer(200, "text/plain", "User-agent: *\nAllow: /\n")
 
 
-_ROUTES: tuple[tuple[str, Callable[[Site, str, dict[str, str]], _Answer]], ...] = (
+_Route = Callable[[Site, str, Query], Answer]
+_ROUTES: tuple[tuple[str, _Route], ...] = (
     ("/i/api/graphql/", _graphql),
     ("/oracle/", _oracle),
     ("/__clock", _clock),
     ("/export/content_metadata.jsonl", _content),
+    ("/export/content.csv", apis.export_csv),
+    ("/2/tweets", apis.api_v2),
+    ("/tweet-result", apis.embed),
+    ("/xrpc/app.bsky.", apis.bluesky),
+    ("/api/v1/statuses/", apis.mastodon),
     ("/assets/app.js", _script),
     ("/robots.txt", _robots),
 )
 
 
-def _page(site: Site, path: str, query: dict[str, str]) -> _Answer:
+def _page(site: Site, path: str, query: Query) -> Answer:
+    """The profile's page or a post's; ``?gen=`` and ``?lang=`` choose another generation or language."""
     bits = [bit for bit in path.split("/") if bit]
     if not bits or bits[0] not in (HANDLE, "i"):
-        return 404, "text/plain", f"no such page; the account is /{HANDLE}"
+        return Answer(404, "text/plain", f"no such page; the account is /{HANDLE}")
     build = f"b{int(site.clock.now().timestamp()) // 86_400 % 997:03d}"  # operation ids rotate
-    generation = query.get("gen", site.generation)
-    posting = None
-    if generation == "ld" and len(bits) >= 3:  # a signed-out page: JSON-LD, and no XHR that names the post
-        post = site.account.find(bits[2], site.clock.now())
-        truth = site.truth(bits[2])
-        posting = answers.json_ld(post, truth) if post and truth else None
+    generation = first(query, "gen", site.generation)
+    language = first(query, "lang", site.language)
+    if language not in LANGUAGES:
+        return Answer(400, "text/plain", f"no language {language!r}: one of {', '.join(LANGUAGES)}")
+    post, truth = site.shown(bits[2]) if len(bits) >= 3 else (None, None)
+    # a signed-out page: JSON-LD, and no question that names the post
+    posting = answers.json_ld(post, truth) if generation == "ld" and post and truth else None
     extra = "" if generation in ("a", "ld") else f"&gen={generation}"
-    html = pages.shell(bits[0], build, extra, posting)
-    if generation == "ld":
-        html = html.replace('<script src="/assets/app.js"></script>', "")
-    return 200, "text/html; charset=utf-8", html
+    conversation = post is not None and post.target_tweet_id is not None
+    html = pages.shell(bits[0], build, extra, posting, language, conversation, signed_out=generation == "ld")
+    return Answer(200, "text/html; charset=utf-8", html)

@@ -16,9 +16,11 @@ from extract.manners import Pace
 from extract.record import Reading, Status
 
 TRIES = 3
+TIMEOUT = 20.0  # seconds a question
 WORTH_ANOTHER_TRY = frozenset({Status.OVERLOADED, Status.NO_DATA, Status.TIMEOUT})
 AGENT = "levelset (reads its own account's posts)"
-_BETWEEN_TRIES = 0.5  # seconds, doubled each time, with jitter
+_BETWEEN_TRIES = 0.5  # seconds, doubled each time
+_JITTER = 0.25  # seconds at most
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def ask(
     """The parsed JSON of an answer with data, and how many tries it took. Raises Refused for any other."""
     tries = 0
     try:
-        for attempt in stamina.retry_context(on=_Again, attempts=tries_at_most, wait_initial=_BETWEEN_TRIES):
+        for attempt in stamina.retry_context(
+            on=_Again, attempts=tries_at_most, wait_initial=_BETWEEN_TRIES, wait_jitter=_JITTER
+        ):
             with attempt:
                 tries += 1
                 time.sleep(pace.delay())

@@ -20,9 +20,7 @@ from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
 from extract.post_ids import Network, PostId
 from extract.record import WALLS, Reading, Status
-from extract.sources.asking import AGENT, Answer, Get, NoAnswer, Params, Refused, ask, httpx_get
-
-TIMEOUT = 20.0  # seconds a question
+from extract.sources.asking import AGENT, TIMEOUT, Answer, Get, NoAnswer, Params, Refused, ask, httpx_get
 
 
 class BatchSource:
@@ -55,6 +53,8 @@ class BatchSource:
         with self.connect() as get:
             profile: Profile | None = None
             for start in range(0, len(wanted), self.ids_a_question):
+                if self.wall is not None:
+                    return
                 chunk = wanted[start : start + self.ids_a_question]
                 began = time.monotonic()
                 try:
@@ -76,19 +76,25 @@ class BatchSource:
         return iter(())
 
     def _profile(self, body: Any, get: Get) -> Profile | None:
+        """The followers where they are told: the posts are what the run is for, but a wall is a wall."""
         try:
             return self.profile(body, get)
-        except (Refused, AttributeError, KeyError, TypeError):
-            return None  # the posts are what the run is for
+        except Refused as refused:
+            if refused.reading.status in WALLS:
+                self.wall = refused.reading
+            return None
+        except (AttributeError, KeyError, TypeError):
+            return None
 
     def _sorted(self, chunk: Sequence[str], readings: list[Reading]) -> Iterator[tuple[str, Reading]]:
         """Each wanted id with its reading; where the answer is of no known shape, every one has that for a reading."""
-        named = [reading for reading in readings if reading.tweet_id is not None]
         odd = next((reading for reading in readings if reading.tweet_id is None), None)
         missing = odd or Reading(self.left_out, detail="the answer leaves it out", selector=self.name)
         for tweet_id in chunk:
             wanted = PostId(tweet_id, self.network)
-            found = next((r for r in named if r.tweet_id is not None and wanted.same_post(r.tweet_id)), None)
+            found = next(
+                (r for r in readings if any(wanted.same_post(i) for i in (r.tweet_id, r.canonical_id) if i)), None
+            )
             yield tweet_id, found or missing
 
     def _refusal(self, code: int, text: str, headers: Mapping[str, str], now: datetime) -> Reading | None:

@@ -195,9 +195,9 @@ class BrowserSource:
                     continue
                 took = round((time.monotonic() - started) * 1000)
                 for reading in read_graphql(body["data"], "xhr:UserTweets"):
-                    if reading.tweet_id in left and reading.status in READ:
-                        del left[reading.tweet_id]
-                        yield Attempt(reading.tweet_id, reading, self._now(), 1, took)
+                    if (wanted := reading.names_one_of(left)) is not None:
+                        del left[wanted]
+                        yield Attempt(wanted, reading, self._now(), 1, took)
                 ended = read_cursor(body["data"]) is None
                 started = time.monotonic()
                 await page.evaluate("scrollTo(0, document.body.scrollHeight)")
@@ -232,7 +232,8 @@ class BrowserSource:
                 await page.close()
             if reading.status not in WORTH_ANOTHER_TRY:
                 break
-            await asyncio.sleep(2**tries * 0.25)
+            if tries < TRIES:
+                await asyncio.sleep(2**tries * 0.25)
         took = round((time.monotonic() - started) * 1000)
         return Attempt(tweet_id, reading, self._now(), tries, took)
 
@@ -252,7 +253,11 @@ class BrowserSource:
         """Open a post's page; the reading that the page itself gives of it, or the refusal that it is."""
         # by id alone: a handle in the address would be believed, the author in the answer is compared instead
         shown = await self._open(page, f"{self._base}/i/status/{tweet_id}")
-        return next((reading for reading in shown if reading.tweet_id in (tweet_id, None)), None)
+        own = next((reading for reading in shown if reading.tweet_id in (tweet_id, None)), None)
+        if own is None and shown:
+            others = ", ".join(str(reading.tweet_id) for reading in shown)
+            return Reading(Status.WRONG_POST, detail=f"the page shows {others}"[:200], selector="ld+json")
+        return own
 
     async def _read_labels(self, page: Page, tweet_id: str) -> Reading:
         shown = await self._open_post(page, tweet_id)
@@ -265,10 +270,13 @@ class BrowserSource:
     async def _read_post(self, page: Page, tweet_id: str) -> Reading:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
+        asked: list[str] = []
+
         def heard(response: Response) -> None:
             if _operation(response.url) in _POST_OPERATIONS and not answer.done():
                 answer.set_result(response)
 
+        page.on("request", lambda request: asked.append(_operation(request.url) or ""))
         page.on("response", heard)
         shown = await self._open_post(page, tweet_id)
         if shown is not None:
@@ -276,6 +284,10 @@ class BrowserSource:
         try:
             response = await asyncio.wait_for(asyncio.shield(answer), self._patience.answer)
         except TimeoutError:
+            if not set(asked).isdisjoint(_POST_OPERATIONS):
+                return Reading(
+                    Status.TIMEOUT, detail=f"the page's question has no answer for {self._patience.answer:g} s"
+                )
             return await self._read_article(page, tweet_id)
         text = await _text(response)
         refused = graphql_refusal(response.status, text, response.headers, self._now())
@@ -285,7 +297,7 @@ class BrowserSource:
         reading = focal_reading(parsed(text)["data"], tweet_id, source)
         if reading is None:
             return Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
-        if reading.status is Status.LAYOUT_CHANGED:
+        if reading.status in (Status.LAYOUT_CHANGED, Status.NO_DATA):
             return await self._read_article(page, tweet_id)
         found: dict[str, Any] | None = await page.evaluate(_ARTICLE, tweet_id)
         if found is None or reading.status not in READ:

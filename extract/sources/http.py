@@ -14,10 +14,8 @@ from extract.answers.refusals import graphql_refusal
 from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
 from extract.post_ids import Network
-from extract.record import READ, WALLS, Reading, Status
-from extract.sources.asking import AGENT, Refused, ask, httpx_get
-
-TIMEOUT = 20.0  # seconds a question
+from extract.record import WALLS, Reading, Status
+from extract.sources.asking import AGENT, TIMEOUT, Refused, ask, httpx_get
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:
@@ -37,11 +35,12 @@ class HttpSource:
     name = "http"
     network = Network.X
 
-    def __init__(self, base_url: str, account: str, now: Now) -> None:
+    def __init__(self, base_url: str, account: str, now: Now, timeout: float = TIMEOUT) -> None:
         self.wall: Reading | None = None
         self._base = base_url.rstrip("/")
         self._account = account
         self._now = now
+        self._timeout = timeout
         self._pace = Pace(base_url)
 
     def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
@@ -66,7 +65,7 @@ class HttpSource:
                     yield self._post(client, tweet_id, "TweetDetail")
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=self._base, headers={"user-agent": AGENT}, timeout=TIMEOUT)
+        return httpx.Client(base_url=self._base, headers={"user-agent": AGENT}, timeout=self._timeout)
 
     def _ask(self, client: httpx.Client, operation: str, variables: dict[str, Any]) -> tuple[dict[str, Any], int]:
         path = f"/i/api/graphql/http/{operation}"
@@ -89,9 +88,9 @@ class HttpSource:
             body, tries = self._ask(client, "UserTweets", {"screen_name": self._account, "cursor": cursor})
             took = round((time.monotonic() - started) * 1000)
             for reading in read_graphql(body["data"], "xhr:UserTweets"):
-                if reading.tweet_id in left and reading.status in READ:
-                    del left[reading.tweet_id]
-                    yield Attempt(reading.tweet_id, reading, self._now(), tries, took)
+                if (wanted := reading.names_one_of(left)) is not None:
+                    del left[wanted]
+                    yield Attempt(wanted, reading, self._now(), tries, took)
             cursor = read_cursor(body["data"])
             if cursor is None:
                 return

@@ -13,7 +13,8 @@ from extract.errors import ExtractError
 from extract.manners import Pace, check_host
 from extract.record import Status
 from extract.site.account import HANDLE
-from extract.site.server import Clock, Fault, Site
+from extract.site.faults import Fault
+from extract.site.server import Clock, Site
 from extract.sources.browser import BrowserSource
 from extract.sources.http import HttpSource
 
@@ -66,10 +67,10 @@ def test_the_profile_gives_the_followers(make: Make) -> None:
 
 def test_a_rate_limit_stops_the_run_and_keeps_what_was_read(make: Make) -> None:
     with Site(clock=Clock(NOW)) as site:
-        site.faults = [Fault("TweetResultByRestId", "rate_limited", nth=None)]
+        site.faults = [Fault("TweetResultByRestId", "rate_limited"), Fault("TweetDetail", "rate_limited")]
         source = make(site)
         found = attempts(source, wanted(site, 20, 12))
-        asked = sum("TweetResultByRestId" in path for path in site.requests)
+        asked = sum("TweetResultByRestId" in path or "TweetDetail" in path for path in site.requests)
 
     assert source.wall is not None
     assert source.wall.status is Status.RATE_LIMITED
@@ -92,7 +93,7 @@ def test_a_login_wall_stops_the_run_at_once(make: Make) -> None:
 def test_a_busy_server_is_asked_again(make: Make) -> None:
     with Site(clock=Clock(NOW)) as site:
         reply = wanted(site, 0, 1)[0]
-        site.faults = [Fault("TweetResultByRestId", "unavailable_503", nth=1)]
+        site.faults = [Fault("%22" + reply, "unavailable_503", nth=1)]
         found = attempts(make(site), [reply])
 
     assert found[reply].reading.status is Status.OK
@@ -102,7 +103,9 @@ def test_a_busy_server_is_asked_again(make: Make) -> None:
 @pytest.mark.parametrize("generation", ["b", "c", "ld"])
 def test_the_browser_reads_every_generation(generation: str, chromium: Chromium) -> None:
     with Site(clock=Clock(NOW), generation=generation) as site:
-        ids = wanted(site, 3, 2)[:5]
+        # a signed-out page of an edited post names its new id only, which proves nothing
+        edited = {p.tweet_id for p in site.account.posts(NOW) if p.edited_id}
+        ids = [i for i in wanted(site, 5, 4) if i not in edited or generation != "ld"][:7]
         found = attempts(BrowserSource(site.url, HANDLE, site.clock.now, chromium), ids)
 
         for tweet_id, attempt in found.items():
@@ -111,7 +114,7 @@ def test_the_browser_reads_every_generation(generation: str, chromium: Chromium)
             names = ("likes", "retweets", "replies", "views") if generation == "ld" else tuple(truth)
             assert {n: read[n] for n in names} == {n: truth[n] for n in names}
             assert read["quotes"] is None or generation != "ld"
-        assert len(found) == 5
+        assert len(found) == len(ids) >= 5
 
 
 def test_a_host_that_the_configuration_does_not_allow_is_not_asked() -> None:
