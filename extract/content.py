@@ -61,22 +61,40 @@ def read_table(credentials: str | None, table: str) -> Content:
         )
 
     def rows(since: datetime | None) -> Iterator[ContentRow]:
-        import dlt
         from dlt.sources.sql_database import sql_table
         from sqlalchemy import create_engine
         from sqlalchemy.exc import SQLAlchemyError
 
         schema, _, name = table.rpartition(".")
-        newer: Any = dlt.sources.incremental("updated_at", initial_value=since, on_cursor_value_missing="include")
         try:
-            engine = create_engine(credentials)
-            found = sql_table(engine, table=name, schema=schema or None, incremental=newer)
+            found = sql_table(
+                create_engine(credentials),
+                table=name,
+                schema=schema or None,
+                query_adapter_callback=lambda query, of: _changed_since(since, query, of),
+            )
             for line, row in enumerate(found, start=1):
                 yield line, json.dumps(row, default=str), dict(row)
         except (SQLAlchemyError, DltException, ImportError, ValueError) as error:
             raise ExtractError(f"cannot read the posting bot's table {table}: {innermost_line(error)}") from None
 
     return rows
+
+
+def _changed_since(since: datetime | None, query: Any, table: Any) -> Any:
+    """The rows whose ``updated_at`` is ``since`` or later, or unknown. What staging holds is the watermark."""
+    changed = table.columns.get("updated_at")
+    if changed is None:
+        raise ValueError("it has no column updated_at, which says what changed")
+    if since is None:
+        return query
+    # a column without a time zone is taken for UTC, as its values are
+    at = (
+        since.astimezone(UTC)
+        if getattr(changed.type, "timezone", False)
+        else since.astimezone(UTC).replace(tzinfo=None)
+    )
+    return query.where((changed >= at) | changed.is_(None))
 
 
 class ContentScreen:

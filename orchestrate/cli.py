@@ -275,19 +275,28 @@ def due(job: str, target: str | None, as_json: bool) -> int:
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed is another account.")
 @click.option("--days", type=click.IntRange(1), default=40, show_default=True, help="How far back the posts go.")
 @click.option("--generation", type=click.Choice(["a", "b", "c", "ld"]), default="a", show_default=True)
-def site(port: int, now: str | None, speed: float | None, seed: int, days: int, generation: str) -> int:
+@click.option("--language", default="en", show_default=True, help="What the pages are written in: en, de, ja, ar, ...")
+@click.option("--network", type=click.Choice(["x", "bluesky", "mastodon"]), default="x", show_default=True)
+def site(
+    port: int, now: str | None, speed: float | None, seed: int, days: int, generation: str, language: str, network: str
+) -> int:
     """Serve the local site, with made-up posts, on this machine only, until interrupted."""
+    from extract.post_ids import Network
     from extract.site.account import HANDLE, Account
+    from extract.site.languages import LANGUAGES
     from extract.site.server import Clock, Site
 
     try:
         instant = datetime.fromisoformat(now) if now else None
     except ValueError:
         raise Trouble(f"--now {now} is no ISO time, as 2026-11-24T12:00:00+00:00") from None
+    if language not in LANGUAGES:
+        raise Trouble(f"no language {language!r}: one of {', '.join(LANGUAGES)}")
     if instant is not None and instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)
     try:
-        served = Site(Account(seed, days), Clock(instant, speed), port, generation)
+        account = Account(seed, days, network=Network(network))
+        served = Site(account, Clock(instant, speed), port, generation, language)
     except OSError as error:
         raise Trouble(f"port {port} cannot be opened ({error.strerror}): take another with --port, or 0") from error
     with served:

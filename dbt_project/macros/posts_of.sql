@@ -7,7 +7,7 @@
 with decisions as {{ 'not materialized' if touched and target.type == 'postgres' }} (
 
     select * from {{ ref('stg_engagement__decisions') }}
-    where status = 'posted' and tweet_id ~ '^[0-9]{10,20}$' and posted_at is not null
+    where status = 'posted' and {{ is_post_id('tweet_id') }} and posted_at is not null
 
 ),
 
@@ -37,7 +37,7 @@ threads as (
         parts.content
     from parts
     inner join with_parts on parts.decision_id = with_parts.decision_id
-    where parts.tweet_id <> with_parts.tweet_id and parts.tweet_id ~ '^[0-9]{10,20}$'
+    where parts.tweet_id <> with_parts.tweet_id and {{ is_post_id('parts.tweet_id') }}
 
 ),
 

@@ -247,23 +247,30 @@ def loader() -> Iterator[subprocess.Popen[str]]:
     process.wait(30)
 
 
-@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("attempt", range(3))
 def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
     address: str, tmp_path: Path, attempt: int, loader: subprocess.Popen[str]
 ) -> None:
+    """Fifteen loads an engine, each killed somewhere in extract, normalize or load and followed by a whole run."""
     assert loader.stdin is not None
     assert loader.stdout is not None
-    loader.stdin.write(f"{address}\t{tmp_path}\n")
-    loader.stdin.flush()
-    load = int(loader.stdout.readline())
-    time.sleep(random.Random(f"{address[-6:]}{attempt}").uniform(0.02, 1.2))
-    with suppress(ProcessLookupError):  # it was quicker
-        os.kill(load, signal.SIGKILL)
-    assert loader.stdout.readline() == "ended\n"
+    moments = random.Random(f"{address[-6:]}{attempt}")
+    for turn in range(5):
+        loader.stdin.write(f"{address}\t{tmp_path}\n")
+        loader.stdin.flush()
+        load = int(loader.stdout.readline())
+        # the first load makes the tables and takes longer; later ones find the same posts due again
+        time.sleep(moments.uniform(0.02, 1.2 if turn == 0 else 0.6))
+        with suppress(ProcessLookupError):  # it was quicker
+            os.kill(load, signal.SIGKILL)
+        assert loader.stdout.readline() == "ended\n"
 
-    pipeline = open_pipeline(address, tmp_path)
-    collect(pipeline, Scripted({i: read(i) for i in IDS}), content=posted)
+        pipeline = open_pipeline(address, tmp_path)
+        collect(pipeline, Scripted({i: read(i) for i in IDS}), content=posted)
 
-    found = rows(pipeline, "select tweet_id, likes from staging.real_tweet_metrics order by 1 desc")
-    assert found == [(tweet_id, 40) for tweet_id in IDS]
-    assert rows(pipeline, "select count(*), count(distinct decision_id) from staging.content_metadata") == [(4, 4)]
+        found = rows(pipeline, "select tweet_id, likes from staging.real_tweet_metrics order by 1 desc")
+        assert found == [(tweet_id, 40) for tweet_id in IDS]
+        assert rows(pipeline, "select count(*), count(distinct decision_id) from staging.content_metadata") == [(4, 4)]
+        assert not pipeline.has_pending_data
+        with pipeline.sql_client() as client:
+            client.execute_sql("delete from staging.real_tweet_metrics")

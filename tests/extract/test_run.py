@@ -1,0 +1,256 @@
+"""A whole run: what is re-read, what is counted, what is honoured from one run to the next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import psycopg
+import pytest
+from psycopg import sql
+
+from extract.attempt import Attempt
+from extract.collecting import collect as collect_as_set
+from extract.content import read_table
+from extract.errors import ExtractError
+from extract.manners import check_host, check_session
+from extract.parking import Parking
+from extract.pipeline import Plan
+from extract.record import DISAGREEMENT, Reading, Status
+from extract.settings import Settings
+from extract.site.faults import Fault
+from extract.site.server import Clock, Site
+from extract.summary import LayoutAlarm
+from tests.conftest import Database
+from tests.extract.test_pipeline import IDS, NOW, Scripted, collect, content, open_pipeline, posted, read, rows
+
+HTTP = Settings(source="http")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> dlt.Pipeline:
+    return open_pipeline(str(tmp_path / "w.duckdb"), tmp_path)
+
+
+class Reread(Scripted):
+    """Answers a second question too, from another table of answers."""
+
+    def __init__(self, answers: dict[str, Reading], again: dict[str, Reading], at: datetime) -> None:
+        super().__init__(answers, at)
+        self.asked_again: list[str] = []
+        self._again = again
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        for tweet_id in wanted:
+            self.asked_again.append(tweet_id)
+            if tweet_id in self._again:
+                yield Attempt(tweet_id, replace(self._again[tweet_id], selector="labels"), self._at)
+
+
+def test_a_suspect_reading_is_read_again_another_way_at_once(warehouse: dlt.Pipeline) -> None:
+    later = NOW + timedelta(hours=1)
+    known = {i: read(i, replies=37) for i in IDS}
+    collect(warehouse, Scripted(known), content=posted)
+    zeros = {i: read(i, replies=0) for i in IDS[:3]}
+    # of three false zeros the page shows one rightly, repeats one, and shows nothing of the third
+    source = Reread({**known, **zeros}, {IDS[0]: read(IDS[0], replies=38), IDS[1]: read(IDS[1], replies=0)}, later)
+    summary = collect(warehouse, source, at=later)
+
+    taken = f"select tweet_id, replies from staging.real_tweet_metrics where collected_at > '{NOW:%Y-%m-%d %H:%M}:01'"
+    held = "select tweet_id, replies, selector_used from staging.quarantined_metrics order by tweet_id desc, 3"
+    assert source.asked_again == IDS[:3]
+    assert sorted(rows(warehouse, taken)) == sorted([(IDS[0], 38), (IDS[3], 37)])
+    assert sorted(rows(warehouse, held), key=str) == sorted(
+        [(IDS[0], 0, None), (IDS[1], 0, None), (IDS[1], 0, "labels"), (IDS[2], 0, None)], key=str
+    )
+    assert (summary.updated, summary.held, summary.failed, summary.reread) == (2, 2, 0, 3)
+
+
+def test_the_counts_of_a_run_stand_in_the_loads_trace(warehouse: dlt.Pipeline) -> None:
+    summary = collect(warehouse, Scripted({IDS[0]: read(IDS[0])}), content=posted)
+
+    [steps] = warehouse.last_trace.last_extract_info.metrics.values()
+    told = steps[0]["resource_metrics"]["real_tweet_metrics"].custom_metrics
+    assert told["rows_in"] == 4
+    assert {name: told[name] for name in ("job", "due", "updated", "held", "failed")} == {
+        "job": "backfill",
+        "due": 4,
+        "updated": 1,
+        "held": 0,
+        "failed": 3,
+    }
+    assert summary.loaded == {"real_tweet_metrics": 4, "follower_snapshots": 1}
+
+
+def test_rows_that_do_not_arrive_fail_the_run(database: Database, tmp_path: Path) -> None:
+    pipeline = open_pipeline(f"postgresql://postgres:x@localhost:5432/{database.name}?host={database.host}", tmp_path)
+    collect(pipeline, Scripted({}), content=posted)
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL(
+                "create function staging.lose() returns trigger language plpgsql as "
+                "$$ begin if new.tweet_id = {} then return null; end if; return new; end $$"
+            ).format(sql.Literal(IDS[0]))
+        )
+        connection.execute(
+            "create trigger lose before insert on staging.real_tweet_metrics"
+            " for each row execute function staging.lose()"
+        )
+    with pytest.raises(ExtractError, match=r"read .*'real_tweet_metrics': 4.* but loaded .*'real_tweet_metrics': 3"):
+        collect(pipeline, Scripted({}), at=NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("bad", [Reading(Status.LAYOUT_CHANGED), None])
+def test_a_changed_layout_fails_the_run_after_what_was_read_is_loaded(
+    bad: Reading | None, warehouse: dlt.Pipeline
+) -> None:
+    warned = {i: replace(read(i), warnings=(f"{DISAGREEMENT}: likes: a says 1, b 2",)) for i in IDS}
+    answers = {i: bad or warned[i] for i in IDS[:3]}
+    with pytest.raises(LayoutAlarm, match=r"3 of 4 posts .* layout has changed"):
+        collect(warehouse, Scripted({**answers, IDS[3]: read(IDS[3])}), content=posted)
+
+    assert rows(warehouse, "select count(*) from staging.real_tweet_metrics") == [(4,)]
+
+
+def more(decision: str, **columns: Any) -> tuple[int, str, dict[str, Any]]:
+    row = {"decision_id": decision, "status": "queued", "updated_at": NOW.isoformat(), **columns}
+    return 9, json.dumps(row), row
+
+
+@pytest.mark.parametrize(
+    ("choice", "loaded", "refused"),
+    [
+        ("evolve", [("a", 3), ("c", 5)], ["mood is 'high', which is no bigint"]),
+        ("discard", [("a", None), ("b", None), ("c", None)], []),
+        ("quarantine", [], ["'mood' is a column that staging does not have (new_columns = quarantine)"] * 3),
+    ],
+)
+def test_a_new_content_column_is_dealt_with_as_declared(
+    choice: str, loaded: list[tuple[str, int]], refused: list[str], warehouse: dlt.Pipeline
+) -> None:
+    plan = Plan(new_columns=choice)
+    collect(warehouse, Scripted({}), content=posted)
+    first = [more("a", mood=3), more("b", mood="high")]
+    collect(warehouse, Scripted({}), content=lambda since: iter(first), plan=plan)
+    collect(warehouse, Scripted({}), content=lambda since: iter([more("c", mood="5")]), plan=plan)
+
+    columns = {name for (name,) in rows(warehouse, "select column_name from information_schema.columns")}
+    mood = "mood" if choice == "evolve" else "null"
+    query = f"select decision_id, {mood} from staging.content_metadata where decision_id in ('a', 'b', 'c') order by 1"
+    assert rows(warehouse, query) == loaded
+    assert ("mood" in columns) == (choice == "evolve")
+    assert not any(name.startswith("mood__v_") for name in columns)
+    assert [reason for (reason,) in rows(warehouse, "select reason from staging.quarantined_content")] == refused
+
+
+@pytest.fixture
+def bots_table(database: Database) -> str:
+    """The posting bot's own table in a database of its own, with one row a posted decision."""
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+        connection.execute("create schema bot")
+        connection.execute(
+            "create table bot.content_metadata (decision_id text, decision_type text, status text, tweet_id text,"
+            " predicted_er numeric, thread_tweet_ids jsonb, created_at timestamptz, posted_at timestamptz,"
+            " updated_at timestamptz)"
+        )
+        for _, _, row in content():
+            assert row is not None
+            connection.execute(
+                "insert into bot.content_metadata values (%(decision_id)s, %(decision_type)s, %(status)s, %(tweet_id)s,"
+                " 0.031, '[]', %(created_at)s, %(posted_at)s, %(updated_at)s)",
+                row,
+            )
+    return f"postgresql+psycopg2://postgres@/{database.name}?host={database.host}"
+
+
+def test_content_comes_out_of_the_bots_own_database_and_then_only_what_changed(
+    bots_table: str, database: Database, warehouse: dlt.Pipeline
+) -> None:
+    table = read_table(bots_table, "bot.content_metadata")
+    first = collect(warehouse, Scripted({}), content=table)
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "update bot.content_metadata set status = 'failed', updated_at = now() where decision_id = 'd2'"
+        )
+        connection.execute("insert into bot.content_metadata (decision_id, status) values ('without a time', 'queued')")
+    asked = [row for _, _, row in table(NOW)]
+    second = collect(warehouse, Scripted({}), content=table)
+
+    assert (first.content_rows, second.content_rows) == (4, 2)
+    assert sorted(str(row["decision_id"]) for row in asked if row) == ["d2", "without a time"]
+    assert rows(warehouse, "select status from staging.content_metadata where decision_id = 'd2'") == [("failed",)]
+    assert rows(warehouse, "select predicted_er from staging.content_metadata where decision_id = 'd1'") == [(0.031,)]
+
+
+def test_a_bots_database_that_cannot_be_read_is_one_sentence_without_its_password(warehouse: dlt.Pipeline) -> None:
+    table = read_table("postgresql+psycopg2://bot:canary@127.0.0.1:1/bot", "content_metadata")
+    with pytest.raises(ExtractError, match="cannot read the posting bot's table content_metadata") as caught:
+        collect(warehouse, Scripted({}), content=table)
+    assert "canary" not in str(caught.value)
+    with pytest.raises(ExtractError, match="content_credentials"):
+        read_table(None, "content_metadata")
+
+
+def run_on(site: Site, pipelines: Path, destination: Any) -> Any:
+    return collect_as_set(destination, pipelines, HTTP, "scheduled", site=site)
+
+
+def test_a_host_that_asked_to_wait_is_left_alone_by_the_next_run_too(tmp_path: Path) -> None:
+    destination = dlt.destinations.duckdb(str(tmp_path / "w.duckdb"), destination_name="warehouse")
+    with Site(clock=Clock(datetime(2026, 7, 1, 12, tzinfo=UTC))) as site:
+        site.faults = [Fault("UserTweets", "rate_limited")]
+        first = run_on(site, tmp_path / "pipelines", destination)
+        site.faults = []
+        asked = len(site.requests)
+        second = run_on(site, tmp_path / "pipelines", destination)
+        assert len(site.requests) == asked  # not one question
+        site.clock.advance(901)
+        third = run_on(site, tmp_path / "pipelines", destination)
+
+    assert first.wall == "rate_limited: asked to wait until 2026-07-01 12:15:00 UTC"
+    assert (second.updated, second.skipped) == (0, 20)
+    assert "asked an earlier run to wait until 2026-07-01 12:15:00 UTC" in str(second.wall)
+    assert (third.wall, third.updated) == (None, 20)
+
+
+def test_a_half_written_parking_file_parks_nobody_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parking = Parking(tmp_path)
+    (tmp_path / "parked.json").write_text('{"x.example": "2026-07-0')
+
+    assert parking.refusal("https://x.example/a", NOW) is None
+    assert "cannot be read" in caplog.text
+    parking.park("https://x.example", NOW + timedelta(minutes=15))
+    refused = parking.refusal("https://x.example/b", NOW)
+    assert refused is not None
+    assert refused.retry_at == NOW + timedelta(minutes=15)
+    assert parking.refusal("https://y.example", NOW) is None
+
+
+@pytest.mark.parametrize("host", ["https://x.com", "https://twitter.com", "https://mobile.x.com"])
+def test_x_itself_is_off_without_its_written_consent(host: str) -> None:
+    name = host.removeprefix("https://")
+    with pytest.raises(ExtractError, match="allow_hosts"):
+        check_host(host, [], written_consent=True)
+    with pytest.raises(ExtractError, match="written consent, and claims damages"):
+        check_host(host, [name])
+    check_host(host, [name], written_consent=True)
+    check_host("https://api.x.com", ["api.x.com"])
+
+
+def test_a_session_state_is_read_only_where_nobody_else_can_read_it(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with pytest.raises(ExtractError, match="cannot be read"):
+        check_session(state)
+    state.write_text('{"cookies": [], "origins": []}')
+    state.chmod(0o644)
+    with pytest.raises(ExtractError, match=r"mode 0644.*chmod 600"):
+        check_session(state)
+    state.chmod(0o600)
+    assert check_session(state) == state
+    with pytest.raises(ExtractError, match="is no file"):
+        check_session(tmp_path)
