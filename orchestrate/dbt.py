@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrate.errors import Trouble
-from orchestrate.targets import Target
+from orchestrate.targets import Target, default_target_name
+from reconcile.builds import last_builds
 from reconcile.project import invoke_dbt
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -28,6 +29,9 @@ class Built:
 
 def run_dbt(target: Target, *command: str) -> Built:
     """Run a dbt command for a target. Raises Trouble with the first failure's words where anything failed."""
+    # dbt keeps the times of its latest invocation only: those of the one before are remembered first, or rows that came
+    # after a model's own build would later look as if that build had missed them
+    last_builds(target.project, target.name, default_target_name())
     arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
     with _ONE_AT_A_TIME, environment(target.environment()):
         outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"])

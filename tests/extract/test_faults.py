@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import stamina
 
 from extract.attempt import Attempt, Source
 from extract.chromium import Chromium
@@ -14,6 +15,7 @@ from extract.site.account import HANDLE
 from extract.site.faults import FAULTS, Fault
 from extract.site.languages import LANGUAGES
 from extract.site.server import Clock, Site
+from extract.sources.asking import TRIES
 from extract.sources.browser import BrowserSource, Patience
 from extract.sources.http import HttpSource
 
@@ -72,11 +74,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def make(kind: str, request: pytest.FixtureRequest) -> Make:
+def make(kind: str, request: pytest.FixtureRequest) -> Iterator[Make]:
     if kind == "http":
-        return lambda site: HttpSource(site.url, HANDLE, site.clock.now, timeout=2.0)
+        with stamina.set_testing(True, attempts=TRIES):  # the same tries, without the waits between them
+            yield lambda site: HttpSource(site.url, HANDLE, site.clock.now, timeout=1.5)
+        return
     chromium: Chromium = request.getfixturevalue("chromium")
-    return lambda site: BrowserSource(site.url, HANDLE, site.clock.now, chromium, patience=IMPATIENT)
+    yield lambda site: BrowserSource(site.url, HANDLE, site.clock.now, chromium, patience=IMPATIENT)
 
 
 def replies(site: Site) -> list[str]:

@@ -15,7 +15,7 @@ from extract.record import Status
 from extract.site.account import HANDLE
 from extract.site.faults import Fault
 from extract.site.server import Clock, Site
-from extract.sources.browser import BrowserSource
+from extract.sources.browser import BrowserSource, Patience
 from extract.sources.http import HttpSource
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -106,7 +106,7 @@ def test_the_browser_reads_every_generation(generation: str, chromium: Chromium)
         # a signed-out page of an edited post names its new id only, which proves nothing
         edited = {p.tweet_id for p in site.account.posts(NOW) if p.edited_id}
         ids = [i for i in wanted(site, 5, 4) if i not in edited or generation != "ld"][:7]
-        found = attempts(BrowserSource(site.url, HANDLE, site.clock.now, chromium), ids)
+        found = attempts(BrowserSource(site.url, HANDLE, site.clock.now, chromium, patience=Patience(answer=2.0)), ids)
 
         for tweet_id, attempt in found.items():
             read = attempt.reading.counters.values()

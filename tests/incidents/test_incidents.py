@@ -30,7 +30,7 @@ from reconcile.repair import undo
 from reconcile.repairing import Asked, repair_run
 from reconcile.report import Report
 from reconcile.watching import Watcher
-from tests.extract.test_pipeline import IDS, Scripted, collect, content, read
+from tests.extract.test_pipeline import IDS, Scripted, collect, posted, read
 from tests.incidents.world import KEYS, Incident, samples
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -372,12 +372,12 @@ def test_a_load_that_fails_says_so_and_loses_nothing(incident: Incident, pipelin
     incident.run("alter table staging.real_tweet_metrics add constraint low check (likes < 1000000) not valid")
     source = Scripted({IDS[0]: read(IDS[0], likes=2_000_000, views=9_000_000)})
     with pytest.raises(ExtractError, match=r'violates check constraint "low"') as refused:
-        collect(pipeline, source, content=content())
+        collect(pipeline, source, content=posted)
     folder = Path(str(refused.value).split("kept in ")[1].split(", and its")[0])
     assert any("2000000" in file.read_text() for file in folder.iterdir())
 
     incident.run("alter table staging.real_tweet_metrics drop constraint low")
-    collect(pipeline, source, content=content())
+    collect(pipeline, source, content=posted)
 
     kept = incident.rows(
         f"select likes from staging.real_tweet_metrics where tweet_id = '{IDS[0]}' and likes is not null"
