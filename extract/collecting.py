@@ -116,9 +116,11 @@ def collect(
     *,
     site: Site | None = None,
     progress: str | None = None,
+    run_id: str | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
-    """Run one job against a destination. ``progress`` names one of dlt's collectors (log, tqdm, ...).
+    """Run one job against a destination. ``progress`` names one of dlt's collectors (log, tqdm, ...); ``run_id``
+    (None: a new one) marks its rows.
 
     Raises ExtractError for what a user can mend.
     """
@@ -138,6 +140,7 @@ def collect(
                 now=where.now,
                 plan=engagement.Plan(settings.schedule, settings.budget, settings.new_columns),
                 content=_content(settings, where),
+                run_id=run_id,
                 tick=tick,
             )
         finally:

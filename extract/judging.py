@@ -9,7 +9,7 @@ from typing import Any
 
 from extract.attempt import Attempt, Now, Profile, Source
 from extract.due import Due
-from extract.record import DISAGREEMENT, READ, Status
+from extract.record import COUNTERS, DISAGREEMENT, READ, Status
 from extract.staging import TABLES, follower_row, snapshot_row
 from extract.summary import Summary
 from extract.validate import Expected, Judgement, Known, Verdict, judge
@@ -83,12 +83,14 @@ def _keep(
     before = judged.outcomes.get(attempt.wanted)
     if before is None or judgement.verdict is Verdict.ACCEPTED or (before is Verdict.NONE and held):
         judged.outcomes[attempt.wanted] = judgement.verdict
+    names = ("tweet_id", "status", "verdict", *COUNTERS, "selector_used", "latency_ms")
+    fields = {"fields": {name: row[name] for name in names}}
     if held:
-        log.warning("Held %s: %s", attempt.wanted, "; ".join(judgement.reasons))
+        log.warning("Held %s: %s", attempt.wanted, "; ".join(judgement.reasons), extra=fields)
     elif attempt.reading.status in READ:
-        log.log(told, "Updated %s: %s likes, %s views", attempt.wanted, row["likes"], row["views"])
+        log.log(told, "Updated %s: %s likes, %s views", attempt.wanted, row["likes"], row["views"], extra=fields)
     else:
-        log.log(told, "No counters for %s: %s", attempt.wanted, attempt.reading.status.value)
+        log.log(told, "No counters for %s: %s", attempt.wanted, attempt.reading.status.value, extra=fields)
 
 
 def _count_layout(attempt: Attempt, summary: Summary) -> None:

@@ -72,6 +72,7 @@ def run(
     now: Now,
     plan: Plan = Plan(),
     content: Content | None = None,
+    run_id: str | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """One job, end to end: content first (it says what was posted), then the readings that are due.
@@ -81,7 +82,7 @@ def run(
     wall is no error here, but stands in the summary.
     """
     with _alone(Path(pipeline.pipelines_dir)):
-        summary = Summary(job, run_id=uuid.uuid4().hex[:12])
+        summary = Summary(job, run_id or uuid.uuid4().hex[:12])
         log.info("Starting %s metrics collection", job)
         _finish_pending(pipeline)
         _ensure_tables(pipeline)
@@ -96,7 +97,7 @@ def run(
             _load(pipeline, read_and_judge(source, chosen, known, now, summary, tick), summary)
         if source.wall is not None:
             summary.wall = f"{source.wall.status.value}: {source.wall.detail or 'the site asks to stop'}"
-        log.info(summary.line())
+        log.info(summary.line(), extra={"fields": asdict(summary)})
         summary.check_layout()
         return summary
 

@@ -53,6 +53,7 @@ class RunCommand:
         parser.add_argument("--target", help="target of profiles.yml to load into (default: $DBT_TARGET, embedded)")
         parser.add_argument("--content", metavar="FILE", help="the posting bot's content_metadata, .csv or .jsonl")
         parser.add_argument("--file", metavar="PATH", help="what the sources export (a CSV) and replay (answers) read")
+        parser.add_argument("--log-format", choices=("text", "json"), default="text", help="json: a line an object")
         parser.add_argument("--progress", choices=COLLECTORS, help="dlt's progress (default: tqdm on a terminal)")
 
     def execute(self, args: argparse.Namespace) -> None:
@@ -63,7 +64,8 @@ class RunCommand:
             print(f"Error: no pipeline {name!r} here to run: dlt pipeline engagement run", file=sys.stderr)  # noqa: T201
             sys.exit(2)
         chosen = {"source": args.source, "content": args.content, "file": args.file}
-        sys.exit(collect_command(args.job, target=args.target, progress=args.progress, **chosen))
+        how = {"target": args.target, "progress": args.progress, "log_format": args.log_format}
+        sys.exit(collect_command(args.job, **how, **chosen))
 
 
 @plugins.hookimpl

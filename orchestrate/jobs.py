@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import choose
 from orchestrate.warehouse import main_project
+from reconcile.commands.logs import JsonLines
 
 WALL = 3
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Our own loggers, on stderr, one line each; other libraries only speak up from WARNING."""
+def log_to_stderr(level: int = logging.INFO, form: str = "text", run_id: str = "") -> None:
+    """Our own loggers, on stderr, one line each; other libraries only speak up from WARNING.
+
+    ``form`` json makes each line an object that bears ``run_id`` and the record's own fields.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger()
-    if not root.handlers:
-        root.addHandler(handler)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    handler.setFormatter(JsonLines(run_id) if form == "json" else text)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)  # a library may have set up its own
     for name in ("extract", "orchestrate", "reconcile"):
         logging.getLogger(name).setLevel(level)
 
@@ -39,20 +43,24 @@ def say_trouble(command: Callable[[], int]) -> int:
         return 130
 
 
-def collect_command(job: str, *, target: str | None, progress: str | None = None, **chosen: str | None) -> int:
+def collect_command(
+    job: str, *, target: str | None, progress: str | None = None, log_format: str = "text", **chosen: str | None
+) -> int:
     """``dlt pipeline engagement run``: 0 done, 2 trouble, 3 stopped at a wall, 130 interrupted.
 
     ``chosen`` are settings given on the command line; ``progress`` is one of dlt's collectors.
     """
-    log_to_stderr()
+    run_id = uuid.uuid4().hex[:12]
+    log_to_stderr(form=log_format, run_id=run_id)
 
     def collect() -> int:
         from extract.collecting import collect as run
         from extract.settings import load_settings
 
         where = choose(main_project(), target)
-        shown = progress or ("tqdm" if sys.stderr.isatty() else None)
-        summary = run(where.destination(), where.pipelines_dir(), load_settings(**chosen), job, progress=shown)
+        shown = progress or ("tqdm" if sys.stderr.isatty() and log_format == "text" else None)
+        settings = load_settings(**chosen)
+        summary = run(where.destination(), where.pipelines_dir(), settings, job, progress=shown, run_id=run_id)
         return WALL if summary.wall else 0
 
     return say_trouble(collect)

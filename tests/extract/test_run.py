@@ -254,3 +254,37 @@ def test_a_session_state_is_read_only_where_nobody_else_can_read_it(tmp_path: Pa
     assert check_session(state) == state
     with pytest.raises(ExtractError, match="is no file"):
         check_session(tmp_path)
+
+
+def test_a_warehouse_that_goes_down_keeps_the_package_and_the_next_run_loads_it(
+    database: Database, tmp_path: Path
+) -> None:
+    pipeline = open_pipeline(f"postgresql://postgres:x@localhost:5432/{database.name}?host={database.host}", tmp_path)
+    collect(pipeline, Scripted({}), content=posted)
+    later = NOW + timedelta(hours=1)
+
+    def let(allowed: bool) -> None:
+        server = database.conninfo.replace(f"dbname={database.name}", "dbname=postgres")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"alter database {database.name} allow_connections {str(allowed).lower()}")
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [database.name]
+            )
+
+    class Closing(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt]:  # type: ignore[override]
+            yield from (Attempt(i, read(i), later) for i in wanted)
+            let(False)
+
+    try:
+        with pytest.raises(ExtractError, match="Nothing is lost: the next run loads what this one left"):
+            collect(pipeline, Closing({}), at=later)
+        assert pipeline.has_pending_data
+    finally:
+        let(True)
+    collect(pipeline, Scripted({}), at=later + timedelta(minutes=1))
+
+    found = rows(
+        pipeline, "select tweet_id, likes from staging.real_tweet_metrics where likes is not null order by 1 desc"
+    )
+    assert found == [(tweet_id, 40) for tweet_id in IDS]

@@ -131,10 +131,16 @@ def test_without_any_browser_the_run_reads_over_http_and_says_so(project: Path) 
     empty = project / "empty"
     empty.mkdir()
     variables = {"PATH": str(empty), "XDG_CACHE_HOME": str(empty), "PLAYWRIGHT_BROWSERS_PATH": str(empty)}
-    said = ran("dlt", "pipeline", "engagement", "run", "--target", "duckdb", cwd=project, **variables)
+    run = ("dlt", "pipeline", "engagement", "run", "--target", "duckdb", "--log-format", "json")
+    said = ran(*run, cwd=project, **variables)
 
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert "No Chromium found and none could be fetched: reading over HTTP instead" in said
-    assert "20 updated" in said
+    assert lines[-1]["message"] == "Metrics collection complete: 20 updated, 0 skipped, 0 failed"
+    assert (lines[-1]["updated"], lines[-1]["job"]) == (20, "scheduled")
+    updated = [line for line in lines if line["message"].startswith("Updated ")]
+    assert len(updated) == 20
+    assert all(line["likes"] is not None and line["run_id"] == lines[-1]["run_id"] for line in updated)
 
 
 @pytest.mark.parametrize(
