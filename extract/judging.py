@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.attempt import Attempt, Now, Profile, Source
 from extract.due import Due
+from extract.errors import ExtractError
 from extract.record import COUNTERS, DISAGREEMENT, READ, Status
 from extract.staging import TABLES, follower_row, snapshot_row
 from extract.summary import Summary
@@ -23,10 +25,15 @@ Tick = Callable[[int, int], None]
 
 @dataclass
 class Judged:
-    """The rows of a run by table, and what became of each post. Nothing is dropped: each attempt is one row."""
+    """The rows of a run by table, and what became of each post. Nothing is dropped: each attempt is one row.
+
+    A recording may hold one reading twice (a pinned post): it is one snapshot.
+    """
 
     rows: dict[str, Rows] = field(default_factory=lambda: {name: [] for name in TABLES})
     outcomes: dict[str, Verdict] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
+    snapshots: set[str] = field(default_factory=set)
 
 
 def read_and_judge(
@@ -40,7 +47,8 @@ def read_and_judge(
     """Every due post read and judged; the rows to load by table, and the counts in ``summary``.
 
     A suspect reading is read again at once by the source's other strategy: where that one is accepted, it is what
-    counts, and the suspect one stays in quarantine.
+    counts, and the suspect one stays in quarantine. Where the source fails on the way, what it had read by then is
+    returned, and ``summary.trouble`` is the failure.
     """
     by_id = {item.candidate.tweet_id: item for item in chosen}
     judged = Judged()
@@ -62,15 +70,20 @@ def read_and_judge(
                 _count_layout(item, summary)
             tick(len(judged.outcomes), len(chosen))
 
-    take(source.collect(list(by_id)), again=False)
-    suspect = [tweet_id for tweet_id, verdict in judged.outcomes.items() if verdict is Verdict.SUSPECT]
-    if suspect and source.wall is None:
-        take(iter(source.reread(suspect)), again=True)
-        summary.reread = len(suspect)
+    try:
+        take(source.collect(list(by_id)), again=False)
+        suspect = [tweet_id for tweet_id, verdict in judged.outcomes.items() if verdict is Verdict.SUSPECT]
+        if suspect and source.wall is None:
+            take(iter(source.reread(suspect)), again=True)
+            summary.reread = len(suspect)
+    except ExtractError as error:
+        summary.trouble = error
     verdicts = list(judged.outcomes.values())
     summary.updated = verdicts.count(Verdict.ACCEPTED)
     summary.failed = verdicts.count(Verdict.NONE)
     summary.held = len(verdicts) - summary.updated - summary.failed
+    failures = [judged.statuses[i].value for i, verdict in judged.outcomes.items() if verdict is Verdict.NONE]
+    summary.failures = dict(Counter(failures))
     return {name: rows for name, rows in judged.rows.items() if rows}
 
 
@@ -78,11 +91,15 @@ def _keep(
     judged: Judged, attempt: Attempt, due: Due, judgement: Judgement, source: str, run_id: str, told: int
 ) -> None:
     row = snapshot_row(attempt, due, judgement, source, run_id)
+    if row["snapshot_id"] in judged.snapshots:
+        return
+    judged.snapshots.add(row["snapshot_id"])
     held = judgement.verdict in (Verdict.SUSPECT, Verdict.REJECTED)
     judged.rows["quarantined_metrics" if held else "real_tweet_metrics"].append(row)
     before = judged.outcomes.get(attempt.wanted)
     if before is None or judgement.verdict is Verdict.ACCEPTED or (before is Verdict.NONE and held):
         judged.outcomes[attempt.wanted] = judgement.verdict
+        judged.statuses[attempt.wanted] = attempt.reading.status
     names = ("tweet_id", "status", "verdict", *COUNTERS, "selector_used", "latency_ms")
     fields = {"fields": {name: row[name] for name in names}}
     if held:

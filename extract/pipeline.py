@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -97,8 +97,8 @@ def run(
             _load(pipeline, read_and_judge(source, chosen, known, now, summary, tick), summary)
         if source.wall is not None:
             summary.wall = f"{source.wall.status.value}: {source.wall.detail or 'the site asks to stop'}"
-        log.info(summary.line(), extra={"fields": asdict(summary)})
-        summary.check_layout()
+        log.info(summary.line(), extra={"fields": summary.told()})
+        summary.check()
         return summary
 
 
@@ -188,7 +188,7 @@ def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> No
     """Load every table of a run in one package, and prove that what went in came out."""
     if not rows:
         return
-    _run(pipeline, raw_tables(rows, asdict(summary)))
+    _run(pipeline, raw_tables(rows, summary.told()))
     expected = {name: len(found) for name, found in rows.items()}
     _analyze(pipeline, rows)
     summary.loaded = _arrived(pipeline, expected, summary.run_id)

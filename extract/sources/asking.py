@@ -12,6 +12,7 @@ import stamina
 
 from extract.answers.refusals import parsed
 from extract.attempt import Now
+from extract.errors import ExtractError
 from extract.manners import Pace
 from extract.record import Reading, Status
 
@@ -43,6 +44,12 @@ class Refused(Exception):
 
 class NoAnswer(Exception):
     """The connection failed, or the body did not come whole."""
+
+
+def check_reached(base: str, refused: Refused) -> None:
+    """Raise ExtractError where the first question of a run has no answer at all: nothing is there to be read."""
+    if refused.reading.status is Status.TIMEOUT:
+        raise ExtractError(f"{base} does not answer ({refused.reading.detail}): is it running?") from refused
 
 
 class _Again(Refused):

@@ -20,7 +20,7 @@ from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
 from extract.post_ids import Network, PostId
 from extract.record import WALLS, Reading, Status
-from extract.sources.asking import AGENT, TIMEOUT, Answer, Get, NoAnswer, Params, Refused, ask, httpx_get
+from extract.sources.asking import AGENT, TIMEOUT, Answer, Get, NoAnswer, Params, Refused, ask, check_reached, httpx_get
 
 
 class BatchSource:
@@ -64,6 +64,8 @@ class BatchSource:
                     if refused.reading.status in WALLS:
                         self.wall = refused.reading
                         return
+                    if start == 0:
+                        check_reached(self._base, refused)
                     yield from (Attempt(i, refused.reading, self._now(), refused.tries) for i in chunk)
                     continue
                 took = round((time.monotonic() - began) * 1000)

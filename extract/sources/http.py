@@ -15,7 +15,7 @@ from extract.attempt import Attempt, Now, Profile
 from extract.manners import Pace
 from extract.post_ids import Network
 from extract.record import WALLS, Reading, Status
-from extract.sources.asking import AGENT, TIMEOUT, Refused, ask, httpx_get
+from extract.sources.asking import AGENT, TIMEOUT, Refused, ask, check_reached, httpx_get
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:
@@ -47,11 +47,18 @@ class HttpSource:
         left = dict.fromkeys(wanted)
         with self._client() as client:
             try:
-                yield from self._profile(client)
-                yield from self._timeline(client, left)
+                profile = self._profile(client)
             except Refused as refused:
-                if refused.reading.status in WALLS:
-                    self.wall = refused.reading
+                check_reached(self._base, refused)
+                profile = None
+                self._note_wall(refused)
+            if profile is not None:
+                yield profile
+            try:
+                if self.wall is None:
+                    yield from self._timeline(client, left)
+            except Refused as refused:
+                self._note_wall(refused)
             for tweet_id in left:
                 if self.wall is not None:
                     return
@@ -73,11 +80,13 @@ class HttpSource:
             httpx_get(client), graphql_refusal, self._pace, self._now, path, {"variables": json.dumps(variables)}
         )
 
-    def _profile(self, client: httpx.Client) -> Iterator[Profile]:
+    def _note_wall(self, refused: Refused) -> None:
+        if refused.reading.status in WALLS:
+            self.wall = refused.reading
+
+    def _profile(self, client: httpx.Client) -> Profile | None:
         body, _ = self._ask(client, "UserByScreenName", {"screen_name": self._account})
-        profile = read_profile(body, self._account, self._now)
-        if profile is not None:
-            yield profile
+        return read_profile(body, self._account, self._now)
 
     def _timeline(self, client: httpx.Client, left: dict[str, None]) -> Iterator[Attempt]:
         cursor: str | None = None
@@ -105,7 +114,6 @@ class HttpSource:
             reading = reading or Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
         except Refused as refused:
             reading, tries = refused.reading, refused.tries
-            if reading.status in WALLS:
-                self.wall = reading
+            self._note_wall(refused)
         took = round((time.monotonic() - started) * 1000)
         return Attempt(tweet_id, reading, self._now(), tries, took)

@@ -288,3 +288,42 @@ def test_a_warehouse_that_goes_down_keeps_the_package_and_the_next_run_loads_it(
         pipeline, "select tweet_id, likes from staging.real_tweet_metrics where likes is not null order by 1 desc"
     )
     assert found == [(tweet_id, 40) for tweet_id in IDS]
+
+
+def test_what_was_read_before_a_source_failed_is_loaded(warehouse: dlt.Pipeline) -> None:
+    class Failing(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt]:  # type: ignore[override]
+            yield Attempt(wanted[0], read(wanted[0]), NOW)
+            raise ExtractError("the browser is gone")
+
+    with pytest.raises(ExtractError, match="the browser is gone"):
+        collect(warehouse, Failing({}), content=posted)
+    assert rows(warehouse, "select tweet_id, likes from staging.real_tweet_metrics") == [(IDS[0], 40)]
+
+
+def test_a_run_that_can_read_nothing_fails_but_deleted_posts_are_no_failure(warehouse: dlt.Pipeline) -> None:
+    silent = {i: Reading(Status.TIMEOUT) for i in IDS[:2]} | {i: Reading(Status.OVERLOADED) for i in IDS[2:]}
+    assert collect(warehouse, Scripted({}), content=posted).failures == {"deleted": 4}
+    with pytest.raises(ExtractError, match=r"none of 4 posts could be read \(2 overloaded, 2 timeout\)"):
+        collect(warehouse, Scripted(silent), at=NOW + timedelta(hours=1))
+
+
+def test_one_reading_that_a_recording_holds_twice_is_one_snapshot(warehouse: dlt.Pipeline) -> None:
+    class Twice(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt]:  # type: ignore[override]
+            yield from [Attempt(wanted[0], read(wanted[0]), NOW)] * 2
+
+    assert collect(warehouse, Twice({}), content=posted).updated == 1
+    assert rows(warehouse, "select count(*) from staging.real_tweet_metrics") == [(1,)]
+
+
+@pytest.mark.parametrize("source", ["http", "xapi", "bluesky", "mastodon"])
+def test_a_site_that_does_not_answer_is_one_sentence(source: str, tmp_path: Path) -> None:
+    destination = dlt.destinations.duckdb(str(tmp_path / "w.duckdb"), destination_name="warehouse")
+    ids = {"bluesky": "at://me/app.bsky.feed.post/3mpgtn2rhc222", "mastodon": "116811000000000000"}
+    rows = tmp_path / "posts.jsonl"
+    row = {"decision_id": "d", "status": "posted", "tweet_id": ids.get(source, IDS[0]), "posted_at": NOW.isoformat()}
+    rows.write_text(json.dumps(row))
+    settings = Settings(source=source, base_url="http://127.0.0.1:9", content=str(rows))
+    with pytest.raises(ExtractError, match=r"127\.0\.0\.1:9 does not answer .*: is it running\?"):
+        collect_as_set(destination, tmp_path / "pipelines", settings, "backfill")
