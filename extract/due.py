@@ -100,19 +100,28 @@ def _rested(candidate: Candidate, now: datetime) -> bool:
     return candidate.last_collected_at is None or now - candidate.last_collected_at >= _RECENTLY
 
 
+def turns_waited(post: Candidate, now: datetime) -> float:
+    """How long a post has not been tried, in turns of the schedule by age: 1 is due, 2 one turn late."""
+    _, every = _band(now - post.posted_at)
+    return (now - (post.last_collected_at or post.posted_at)) / every
+
+
+def _band(age: timedelta) -> tuple[timedelta | None, timedelta]:
+    """The band that an age falls into (None: older than all), and how often a post is read in it."""
+    return next(((under, every) for under, every in _BANDS if age < under), (None, _OLDEST_BAND))
+
+
 def _by_age(known: list[Candidate], now: datetime) -> list[Due]:
     overdue: list[tuple[float, Due]] = []
     for c in known:
-        age = now - c.posted_at
-        band, every = next(((under, every) for under, every in _BANDS if age < under), (None, _OLDEST_BAND))
+        band, every = _band(now - c.posted_at)
         if c.held_at is not None and _CONFIRM_AFTER <= now - c.held_at <= _CONFIRM_UNTIL:
             overdue.append((float("inf"), Due(c, "scheduled", "held as suspect: to be confirmed")))
         elif c.last_collected_at is None:
             overdue.append((float("inf"), Due(c, "scheduled", "never read")))
         elif now - c.last_collected_at >= every - _SLACK:
             which = f"under {_words(band)} old" if band else f"{_words(_BANDS[-1][0])} old and more"
-            waited = (now - c.last_collected_at) / every
-            overdue.append((waited, Due(c, "scheduled", f"{which}: every {_words(every)}")))
+            overdue.append((turns_waited(c, now), Due(c, "scheduled", f"{which}: every {_words(every)}")))
     overdue.sort(key=lambda pair: -pair[0])  # stable: of two as long overdue, the newer post first
     return [item for _, item in overdue]
 

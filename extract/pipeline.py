@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -115,9 +116,25 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _finish_pending(pipeline: dlt.Pipeline) -> None:
     """Load what an interrupted run left behind, before anything new: dlt would otherwise do only that in our run."""
+    _clear_half_deleted(pipeline)
     if pipeline.has_pending_data:
         log.info("Loading the package that an earlier run left behind")
         _run(pipeline, None)
+
+
+def _clear_half_deleted(pipeline: dlt.Pipeline) -> None:
+    """Delete what dlt was killed while deleting: extracted packages that are normalized by now, or that held nothing.
+
+    dlt commits a normalized package, then deletes the extracted one file by file; a kill in between leaves a folder
+    without its schema, on which every later run fails (found by the kills of tests/extract/test_pipeline.py).
+    """
+    kept = {*pipeline.list_normalized_load_packages(), *pipeline.list_completed_load_packages()}
+    for load_id in pipeline.list_extracted_load_packages():
+        folder = Path(pipeline.working_dir) / "normalize" / "extracted" / load_id
+        holds_nothing = not (folder / "schema.json").exists() and not any((folder / "new_jobs").glob("*"))
+        if load_id in kept or holds_nothing:
+            log.info("Clearing away extracted package %s, whose deletion was interrupted", load_id)
+            shutil.rmtree(folder)
 
 
 def _ensure_tables(pipeline: dlt.Pipeline) -> None:

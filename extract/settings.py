@@ -38,6 +38,12 @@ class Settings:
         return Network(self.source) if self.source in ("bluesky", "mastodon") else Network.X
 
 
+_TYPES: dict[str, type] = {"allow_hosts": list, "written_consent": bool, "budget": int}  # the others are texts
+_MUST_BE = {
+    "allow_hosts": 'a list of host names, as ["social.example"]',
+    "written_consent": "true or false",
+    "budget": "a number of posts, at least 1",
+}
 _CHOICES = {"source": SOURCES, "schedule": SCHEDULES, "new_columns": NEW_COLUMNS}
 
 
@@ -47,14 +53,19 @@ def load_settings(**chosen: str | None) -> Settings:
     Raises ExtractError where a setting has the wrong type, or is none of its choices.
     """
     import dlt
+    from dlt.common.configuration.exceptions import ConfigurationValueError
 
     found: dict[str, Any] = {}
     for setting in fields(Settings):
-        value: object = chosen.get(setting.name)
-        if value is None:
-            value = dlt.config.get(f"{_SECTION}.{setting.name}", expected_type=Any)
+        key = f"{_SECTION}.{setting.name}"
+        try:
+            value: Any = chosen.get(setting.name)
+            if value is None:
+                value = dlt.config.get(key, expected_type=_TYPES.get(setting.name, str))
+        except ConfigurationValueError as error:
+            raise ExtractError(f"{key} must be {_MUST_BE[setting.name]}") from error
         if value is not None:
-            found[setting.name] = _typed(setting.name, value)
+            found[setting.name] = _checked(setting.name, value)
     return Settings(**found)
 
 
@@ -66,22 +77,14 @@ def secret(name: str) -> str | None:
     return str(value) if value else None
 
 
-def _typed(name: str, value: Any) -> Any:
+def _checked(name: str, value: Any) -> Any:
     where = f"{_SECTION}.{name}"
     if name == "allow_hosts":
-        if not (isinstance(value, list) and all(isinstance(host, str) for host in value)):
-            raise ExtractError(f'{where} must be a list of host names, as ["social.example"]')
+        if not all(isinstance(host, str) for host in value):
+            raise ExtractError(f"{where} must be {_MUST_BE[name]}")
         return tuple(value)
-    if name == "written_consent":
-        if not isinstance(value, bool):
-            raise ExtractError(f"{where} must be true or false, not {value!r:.60}")
-        return value
-    if name == "budget":
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ExtractError(f"{where} must be a number of posts, at least 1, not {value!r:.60}")
-        return value
-    if not isinstance(value, str):
-        raise ExtractError(f"{where} must be a text, not {value!r:.60}")
+    if name == "budget" and value < 1:
+        raise ExtractError(f"{where} must be {_MUST_BE[name]}, not {value}")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ExtractError(f"{where} is {value!r:.60}: one of {', '.join(_CHOICES[name])}")
     return value

@@ -80,6 +80,40 @@ def down() -> int:
     return 0
 
 
+@levelset.command()
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.option(
+    "--prometheus", type=click.Path(path_type=Path), metavar="FILE", help="Write a text file collector's file."
+)
+def health(target: str | None, output: str, prometheus: Path | None) -> int:
+    """Tell whether all is well: posts overdue, loads, quarantine, open drift, slots, disk.
+
+    \b
+    Exit codes: 0 well (warnings are told), 1 something fails, 2 it cannot be told.
+    Limits: [health] of .dlt/config.toml; a change is posted to the secret health.webhook.
+    """
+    import dlt
+
+    from orchestrate.health import find_health, tell_change, write_whole
+    from orchestrate.targets import choose
+    from orchestrate.warehouse import main_project
+
+    log_to_stderr(logging.WARNING)
+    where = choose(main_project(), target)
+    found = find_health(where)
+    if output == "json":
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        for finding in found.findings:
+            click.echo(f"{finding.state.value:<5} {finding.check:<12} {finding.said}")
+    if prometheus is not None:
+        write_whole(prometheus, found.prometheus())
+    webhook: object = dlt.secrets.get("health.webhook")
+    tell_change(found, where.project, str(webhook) if webhook else None)
+    return found.exit_code
+
+
 @levelset.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PSQL ARGUMENTS]...")
 def psql(arguments: tuple[str, ...]) -> int:

@@ -22,7 +22,7 @@ from extract.manners import check_host, check_session
 from extract.parking import Parking
 from extract.pipeline import Plan
 from extract.record import DISAGREEMENT, Reading, Status
-from extract.settings import Settings
+from extract.settings import Settings, load_settings
 from extract.site.faults import Fault
 from extract.site.server import Clock, Site
 from extract.summary import LayoutAlarm
@@ -327,3 +327,45 @@ def test_a_site_that_does_not_answer_is_one_sentence(source: str, tmp_path: Path
     settings = Settings(source=source, base_url="http://127.0.0.1:9", content=str(rows))
     with pytest.raises(ExtractError, match=r"127\.0\.0\.1:9 does not answer .*: is it running\?"):
         collect_as_set(destination, tmp_path / "pipelines", settings, "backfill")
+
+
+def test_a_kill_while_dlt_deletes_what_it_has_normalized_stops_no_later_run(warehouse: dlt.Pipeline) -> None:
+    collect(warehouse, Scripted({i: read(i) for i in IDS}), content=posted)
+    extracted = Path(warehouse.working_dir) / "normalize" / "extracted"
+    normalized = sorted(warehouse.list_completed_load_packages())[-1]
+    (extracted / normalized / "new_jobs").mkdir(parents=True)  # its schema.json went first
+    (extracted / normalized / "new_jobs" / "real_tweet_metrics.abc.0.typed-jsonl").write_text("{}")
+    (extracted / "1795590000.5").mkdir()  # an empty one, on its way out
+
+    later = NOW + timedelta(hours=1)
+    assert collect(warehouse, Scripted({i: read(i) for i in IDS}, later), at=later).updated == 4
+    assert list(extracted.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("allow_hosts", "x.example", r"allow_hosts must be a list of host names"),
+        ("allow_hosts", "[1]", r"allow_hosts must be a list of host names"),
+        ("budget", "many", r"budget must be a number of posts, at least 1"),
+        ("budget", "0", r"budget must be a number of posts, at least 1, not 0"),
+        ("written_consent", "perhaps", r"written_consent must be true or false"),
+        ("source", "telepathy", r"source is 'telepathy': one of browser, http, xapi"),
+        ("schedule", "often", r"schedule is 'often': one of age, quota"),
+        ("new_columns", "panic", r"new_columns is 'panic': one of evolve, discard, quarantine"),
+    ],
+)
+def test_a_setting_that_is_none_is_one_sentence(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"SOURCES__ENGAGEMENT__{name.upper()}", value)
+    with pytest.raises(ExtractError, match=rf"sources\.engagement\.{said}"):
+        load_settings()
+
+
+def test_settings_come_from_the_environment_and_what_is_chosen_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ALLOW_HOSTS", '["a.example"]'), ("BUDGET", "50"), ("SOURCE", "xapi"), ("SCHEDULE", "quota")):
+        monkeypatch.setenv(f"SOURCES__ENGAGEMENT__{name}", value)
+    found = load_settings(source="http", content=None)
+
+    assert (found.allow_hosts, found.budget, found.source, found.schedule) == (("a.example",), 50, "http", "quota")

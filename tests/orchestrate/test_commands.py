@@ -69,6 +69,17 @@ def test_a_job_runs_end_to_end_with_one_line_and_one_exit_code(project: Path) ->
         r"collect \d+\.\d s, build \d+\.\d s, check \d+\.\d s\n",
         said,
     )
+
+    def health(*more: str, code: int) -> dict[str, str]:
+        done = command("levelset", "health", "-t", "duckdb", "--output", "json", *more, cwd=project)
+        assert done.returncode == code, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        return {finding["check"]: finding["state"] for finding in found["findings"]} | {"": found["state"]}
+
+    # twenty of three hundred posts are read: the others are overdue, and nothing else is wrong
+    others = {"loads": "ok", "quarantined": "ok", "open_drift": "ok", "unproven": "ok", "disk_used": "ok"}
+    assert health("--prometheus", "levelset.prom", code=1) == {"": "fail", "overdue": "fail", **others}
+    assert 'levelset_health_state{check="overdue",target="duckdb"} 2' in (project / "levelset.prom").read_text()
     lock = project / ".levelset" / "dlt" / "run.lock"
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
