@@ -116,18 +116,23 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _finish_pending(pipeline: dlt.Pipeline) -> None:
     """Load what an interrupted run left behind, before anything new: dlt would otherwise do only that in our run."""
-    _clear_half_deleted(pipeline)
+    _clear_after_kills(pipeline)
     if pipeline.has_pending_data:
         log.info("Loading the package that an earlier run left behind")
         _run(pipeline, None)
 
 
-def _clear_half_deleted(pipeline: dlt.Pipeline) -> None:
-    """Delete what dlt was killed while deleting: extracted packages that are normalized by now, or that held nothing.
+def _clear_after_kills(pipeline: dlt.Pipeline) -> None:
+    """Mend what dlt was killed while making or deleting, on which every later run would fail.
 
-    dlt commits a normalized package, then deletes the extracted one file by file; a kill in between leaves a folder
-    without its schema, on which every later run fails (found by the kills of tests/extract/test_pipeline.py).
+    dlt makes the folders of its load storage one by one, and takes them for whole as soon as the first is there. It
+    commits a normalized package, then deletes the extracted one file by file: what is normalized by now, or holds
+    nothing, goes. Both found by the kills of tests/extract/test_pipeline.py.
     """
+    load = Path(pipeline.working_dir) / "load"
+    if load.exists():
+        for name in ("new", "normalized", "loaded"):
+            (load / name).mkdir(exist_ok=True)
     kept = {*pipeline.list_normalized_load_packages(), *pipeline.list_completed_load_packages()}
     for load_id in pipeline.list_extracted_load_packages():
         folder = Path(pipeline.working_dir) / "normalize" / "extracted" / load_id

@@ -15,7 +15,7 @@ article{border:1px solid #8886;border-radius:.4rem;margin:.6rem 0;padding:.6rem 
 [role=group]{display:flex;gap:1rem;font-size:.9rem}
 /* words by CSS: a person sees what the numbers are, a reader of the page's text still sees numbers only */
 [data-testid=reply]::before{content:"replies "} [data-testid=retweet]::before{content:"reposts "}
-[data-testid=like]::before{content:"likes "} [href$="/analytics"]::before{content:"views "}
+[data-testid=like]::before,[data-testid=unlike]::before{content:"likes "} [href$="/analytics"]::before{content:"views "}
 [role=group] button,[role=group] a{background:none;border:0;color:#2a7f62;padding:0;font:inherit;text-decoration:none}
 """
 
@@ -42,7 +42,9 @@ function draw(result) {
   }
   const c = result.counts || result.legacy || result, id = result.rest_id;
   const body = result.details || result.legacy || result;
-  const views = Number(result.views.count), who = result.core.user_results.result.core.screen_name;
+  if (c.favorite_count === undefined) return;  // nothing that this page knows how to show
+  const told_views = (result.views || {}).count, views = told_views === undefined ? null : Number(told_views);
+  const who = result.core.user_results.result.core.screen_name;
   const article = element('article', {'data-testid': 'tweet', 'aria-label': 'post'});
   const link = element('a', {href: '/' + who + '/status/' + id});
   link.append(element('time', {datetime: body.created_at || ''}, body.created_at || 'post'));
@@ -55,7 +57,7 @@ function draw(result) {
   button('reply', 0, 'Reply');
   button('retweet', 1, 'Repost');
   button(body.favorited ? 'unlike' : 'like', 2, body.favorited ? 'Liked' : 'Like');
-  group.append(element('a', {href: '/' + who + '/status/' + id + '/' + 'analytics',
+  if (views !== null) group.append(element('a', {href: '/' + who + '/status/' + id + '/' + 'analytics',
     'aria-label': words(views, 4) + '. View post analytics'}, short(views)));
   group.append(element('button', {'data-testid': 'bookmark', 'aria-label': 'Bookmark'}, ''));
   const quoted = (result.quoted_status_result || {}).result;

@@ -342,6 +342,15 @@ def test_a_kill_while_dlt_deletes_what_it_has_normalized_stops_no_later_run(ware
     assert list(extracted.iterdir()) == []
 
 
+def test_a_kill_while_dlt_makes_its_folders_stops_no_later_run(warehouse: dlt.Pipeline) -> None:
+    load = Path(warehouse.working_dir) / "load"
+    load.mkdir(parents=True)
+    (load / ".version").write_text("1.0.2")
+    (load / "new").mkdir()
+
+    assert collect(warehouse, Scripted({i: read(i) for i in IDS}), content=posted).updated == 4
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
