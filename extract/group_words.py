@@ -1,8 +1,8 @@
 """The words that stand beside the numbers of a group label, by language.
 
-English, Japanese and Chinese are those of recorded labels (tests/extract/series/x_dom_observations_2026.csv and the
-recordings of docs/collecting.md); the others are the interface's words in that language, as beginnings of words, so
-that singular and plural both fit. A part without a known word is not read, whatever its number.
+English, Japanese and Chinese are those of recorded labels (English: tests/extract/series/x_dom_observations_2026.csv;
+the other two as tests/extract/test_labels.py has them); the others are the interface's words in that language, as
+beginnings of words, so that singular and plural both fit. A part without a known word is not read, whatever its number.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import dlt
@@ -54,7 +54,6 @@ _HELD = f"""
     order by tweet_id, collected_at
 """
 _BATCH = 500  # ids a query
-_INSTANT = timedelta(microseconds=1)
 
 
 def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Candidate]:
@@ -97,10 +96,15 @@ def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Can
                     target_tweet_id=target,
                     last_collected_at=last.get(tweet_id),
                     taken=tuple(taken.get(tweet_id, ())),
-                    held_at=at if (at := held.get(tweet_id)) and at > read.get(tweet_id, at - _INSTANT) else None,
+                    held_at=_later(held.get(tweet_id), read.get(tweet_id)),
                     gone=gone.get(tweet_id),
                 )
     return list(found.values())
+
+
+def _later(held: datetime | None, read: datetime | None) -> datetime | None:
+    """When a post was held, where nothing was accepted of it since."""
+    return held if held is not None and (read is None or held > read) else None
 
 
 def expectations(

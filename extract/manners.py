@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
@@ -58,6 +59,12 @@ def check_session(path: Path) -> Path:
             f"the session state {path} signs in as you, and has mode {stat.S_IMODE(mode.st_mode):04o} or another "
             f"owner: chown it to yourself and chmod 600 {path}"
         )
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise ExtractError(f"the session state {path} is no storage state of Playwright: make it again") from None
     return path
 
 

@@ -95,7 +95,7 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
     """
     import dlt
 
-    from orchestrate.health import find_health, tell_change, write_whole
+    from orchestrate.health import find_health, keep, tell_change
     from orchestrate.targets import choose
     from orchestrate.warehouse import main_project
 
@@ -108,7 +108,7 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
         for finding in found.findings:
             click.echo(f"{finding.state.value:<5} {finding.check:<12} {finding.said}")
     if prometheus is not None:
-        write_whole(prometheus, found.prometheus())
+        keep(prometheus, found.prometheus())
     webhook: object = dlt.secrets.get("health.webhook")
     tell_change(found, where.project, str(webhook) if webhook else None)
     return found.exit_code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target
+from reconcile.files import write_whole
 
 log = logging.getLogger("orchestrate")
 
@@ -166,8 +166,7 @@ def _overdue(pipeline: Any, now: datetime) -> _Found:
     if not waited:
         return None, "no post is known yet"
     turns, tweet_id = waited[0]
-    late = sum(1 for t, _ in waited if t >= LIMITS["overdue"][0])
-    return round(turns, 2), f"{late} of {len(waited)} posts overdue; {tweet_id} longest, for {turns:.1f} turns"
+    return round(turns, 2), f"of {len(waited)} posts {tweet_id} waits longest: {turns:.1f} turns of its schedule"
 
 
 def _loads(pipeline: Any) -> _Found:
@@ -250,12 +249,10 @@ def _first_line(error: BaseException) -> str:
     return innermost_line(error) if str(error).strip() else type(error).__name__
 
 
-def write_whole(path: Path, text: str) -> None:
+def keep(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises Trouble where it cannot be written."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, lambda file: file.write(text))
     except OSError as error:
         raise Trouble(f"cannot write {path} ({error.strerror})") from error
 
@@ -283,5 +280,4 @@ def tell_change(health: Health, project: Path, webhook: str | None) -> None:
                 "the webhook of health did not take the change (%s): told again next time", type(error).__name__
             )
             return
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(memory, json.dumps({"state": health.state.value, "at": health.at}))
+    keep(memory, json.dumps({"state": health.state.value, "at": health.at}))

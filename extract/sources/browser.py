@@ -98,7 +98,7 @@ class BrowserSource:
 
     def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
         """Open each post and take what its labels say: no answer of the site's is believed a second time."""
-        return self._step_by_step(self._posts(wanted, by_labels=True))
+        return self._step_by_step(self._labels(wanted))
 
     def _step_by_step(self, stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
         # dlt's resources are synchronous; the runner is driven step by step, each reading is handed on as it comes
@@ -119,9 +119,9 @@ class BrowserSource:
             async for attempt in self._opened(context, list(left), by_labels=False):
                 yield attempt
 
-    async def _posts(self, wanted: Sequence[str], by_labels: bool) -> AsyncGenerator[Attempt, None]:
+    async def _labels(self, wanted: Sequence[str]) -> AsyncGenerator[Attempt, None]:
         async with self._context() as context:
-            async for attempt in self._opened(context, wanted, by_labels):
+            async for attempt in self._opened(context, wanted, by_labels=True):
                 yield attempt
 
     async def _opened(

@@ -252,6 +252,10 @@ def test_a_session_state_is_read_only_where_nobody_else_can_read_it(tmp_path: Pa
         check_session(state)
     state.chmod(0o600)
     assert check_session(state) == state
+    for broken in ('{"cookies": [', "[]"):
+        state.write_text(broken)
+        with pytest.raises(ExtractError, match="no storage state of Playwright"):
+            check_session(state)
     with pytest.raises(ExtractError, match="is no file"):
         check_session(tmp_path)
 

@@ -13,7 +13,7 @@ import pytest
 
 from extract.due import Candidate, turns_waited
 from orchestrate.errors import Trouble
-from orchestrate.health import LIMITS, Finding, Health, State, judge, load_limits, tell_change, write_whole
+from orchestrate.health import LIMITS, Finding, Health, State, judge, keep, load_limits, tell_change
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -65,7 +65,7 @@ def test_how_long_a_post_has_waited_is_told_in_turns_of_its_schedule() -> None:
 
 def test_the_text_file_is_what_prometheus_reads(tmp_path: Path) -> None:
     file = tmp_path / "levelset.prom"
-    write_whole(file, health(State.OK, State.WARN, State.FAIL).prometheus())
+    keep(file, health(State.OK, State.WARN, State.FAIL).prometheus())
 
     lines = file.read_text().splitlines()
     assert 'levelset_health_state{check="overdue",target="duckdb"} 0' in lines
@@ -76,7 +76,7 @@ def test_the_text_file_is_what_prometheus_reads(tmp_path: Path) -> None:
     assert all(line.startswith(("# HELP ", "# TYPE ", "levelset_health_")) for line in lines)
     assert [file] == list(tmp_path.iterdir())
     with pytest.raises(Trouble, match="cannot write"):
-        write_whole(tmp_path / "absent" / "levelset.prom", "")
+        keep(file / "levelset.prom", "")
 
 
 @pytest.fixture
