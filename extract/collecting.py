@@ -126,6 +126,13 @@ def collect(
     """
     with place(settings, site) as where:
         pipeline = engagement.make_pipeline(destination, pipelines_dir, progress)
+        plan = engagement.Plan(settings.schedule, settings.budget, settings.new_columns)
+        content = _content(settings, where)
+        if settings.source == "parquet":
+            path = _history(settings, job)
+            return engagement.run_bulk(
+                pipeline, path, account=where.account, now=where.now, plan=plan, content=content, run_id=run_id
+            )
         parking = Parking(pipelines_dir.parent)
         parked = parking.refusal(where.base_url, where.now())
         source = (
@@ -138,14 +145,22 @@ def collect(
                 job=job,
                 account=where.account,
                 now=where.now,
-                plan=engagement.Plan(settings.schedule, settings.budget, settings.new_columns),
-                content=_content(settings, where),
+                plan=plan,
+                content=content,
                 run_id=run_id,
                 tick=tick,
             )
         finally:
             if source.wall is not None and source.wall.retry_at is not None:
                 parking.park(where.base_url, source.wall.retry_at)
+
+
+def _history(settings: Settings, job: str) -> Path:
+    if job != "backfill":
+        raise ExtractError(f"--source parquet loads a whole history, which is no job {job}: add --job backfill")
+    if settings.file is None:
+        raise ExtractError("--source parquet reads a file, or a folder of them: name it with --file")
+    return Path(settings.file)
 
 
 def _content(settings: Settings, where: Place) -> Content | None:

@@ -20,6 +20,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.progress import TSupportedCollectors
 
 from extract.attempt import Now, Source
+from extract.bulk import load_snapshots
+from extract.bulk_rules import Asked
 from extract.content import Content, ContentScreen
 from extract.due import BUDGET, SCHEDULES, due
 from extract.errors import ExtractError
@@ -82,13 +84,7 @@ def run(
     reached, the counts loaded are not the counts read, or the layout has changed (what was read is loaded by then); a
     wall is no error here, but stands in the summary.
     """
-    with _alone(Path(pipeline.pipelines_dir)):
-        summary = Summary(job, run_id or uuid.uuid4().hex[:12])
-        log.info("Starting %s metrics collection", job)
-        _finish_pending(pipeline)
-        _ensure_tables(pipeline)
-        if content is not None:
-            _load_content(pipeline, content, now(), plan.new_columns, summary)
+    with _prepared(pipeline, job, run_id, content, now, plan) as summary:
         chosen = due(job, candidates(pipeline, source.network), now(), plan.schedule, plan.budget)
         summary.due = len(chosen)
         log.info("Found %d posts to check", len(chosen))
@@ -98,9 +94,46 @@ def run(
             _load(pipeline, read_and_judge(source, chosen, known, now, summary, tick), summary)
         if source.wall is not None:
             summary.wall = f"{source.wall.status.value}: {source.wall.detail or 'the site asks to stop'}"
+    return summary
+
+
+def run_bulk(
+    pipeline: dlt.Pipeline,
+    path: Path,
+    *,
+    account: str,
+    now: Now,
+    plan: Plan = Plan(),
+    content: Content | None = None,
+    run_id: str | None = None,
+) -> Summary:
+    """Load a history of readings from Parquet, after the content; every row of a post of ours is judged.
+
+    Raises ExtractError as ``run`` does; nothing of the file is loaded then.
+    """
+    with _prepared(pipeline, "backfill", run_id, content, now, plan) as summary:
+        loaded_into = Asked(path, account, now(), summary.run_id)
+        load_snapshots(pipeline, loaded_into, summary)
+        _analyze(pipeline, summary.loaded)
+        _check_arrived(pipeline, summary, dict(summary.loaded))
+    return summary
+
+
+@contextmanager
+def _prepared(
+    pipeline: dlt.Pipeline, job: str, run_id: str | None, content: Content | None, now: Now, plan: Plan
+) -> Iterator[Summary]:
+    """What every run begins and ends with: alone, on whole tables, with the newest content; its summary told."""
+    with _alone(Path(pipeline.pipelines_dir)):
+        summary = Summary(job, run_id or uuid.uuid4().hex[:12])
+        log.info("Starting %s metrics collection", job)
+        _finish_pending(pipeline)
+        _ensure_tables(pipeline)
+        if content is not None:
+            _load_content(pipeline, content, now(), plan.new_columns, summary)
+        yield summary
         log.info(summary.line(), extra={"fields": summary.told()})
         summary.check()
-        return summary
 
 
 @contextmanager
@@ -213,6 +246,10 @@ def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> No
     _run(pipeline, raw_tables(rows, summary.told()))
     expected = {name: len(found) for name, found in rows.items()}
     _analyze(pipeline, rows)
+    _check_arrived(pipeline, summary, expected)
+
+
+def _check_arrived(pipeline: dlt.Pipeline, summary: Summary, expected: dict[str, int]) -> None:
     summary.loaded = _arrived(pipeline, expected, summary.run_id)
     if summary.loaded != expected:
         raise ExtractError(f"read {expected} rows but loaded {summary.loaded}: the load is kept, look at its trace")

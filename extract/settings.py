@@ -10,8 +10,8 @@ from extract.errors import ExtractError
 from extract.post_ids import Network
 
 LOCAL = "local"  # base_url: a local site is started for the run
-SOURCES = ("browser", "http", "xapi", "bluesky", "mastodon", "export", "replay")
-FROM_FILES = ("export", "replay")
+SOURCES = ("browser", "http", "xapi", "bluesky", "mastodon", "export", "replay", "parquet")
+FROM_FILES = ("export", "replay", "parquet")
 NEW_COLUMNS = ("evolve", "discard", "quarantine")
 _SECTION = "sources.engagement"
 
@@ -26,7 +26,7 @@ class Settings:
     allow_hosts: tuple[str, ...] = ()
     written_consent: bool = False  # X's, to read its pages: it forbids that without
     session_state: str | None = None  # a file of Playwright's storage state, for reading signed in
-    file: str | None = None  # what the sources export and replay read
+    file: str | None = None  # what the sources export, replay and parquet read
     schedule: str = SCHEDULES[0]
     budget: int = BUDGET
     content: str | None = None  # the posting bot's table, as a .csv or .jsonl file

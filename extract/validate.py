@@ -15,8 +15,8 @@ from extract.attempt import Attempt
 from extract.post_ids import Network, PostId
 from extract.record import COUNTERS, READ, Status
 
-_CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
-_FUTURE_TOLERANCE = timedelta(minutes=2)
+CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
+FUTURE_TOLERANCE = timedelta(minutes=2)
 _CONFIRMED_AFTER = timedelta(minutes=10)
 
 
@@ -97,14 +97,14 @@ def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
         found.append(f"bad_id: {expected.tweet_id!r:.40} is no post id of network {expected.network.value}")
     if reading.author is not None and reading.author.lower() != expected.account.lower():
         found.append(f"wrong_author: the post is by {reading.author}, the account is {expected.account}")
-    if attempt.observed_at > now + _FUTURE_TOLERANCE:
+    if attempt.observed_at > now + FUTURE_TOLERANCE:
         found.append(f"observed_in_future: {attempt.observed_at.isoformat()}")
     posted_at = expected.posted_at or reading.posted_at
     if posted_at is not None and attempt.observed_at < posted_at:
         found.append(f"observed_before_posted: posted {posted_at.isoformat()}")
     if posted_at is not None and wanted.valid:
         off = abs(wanted.made_at() - posted_at)
-        if off > _CLOCK_TOLERANCE:
+        if off > CLOCK_TOLERANCE:
             found.append(f"snowflake_clock: the id was made {off} away from posted_at {posted_at.isoformat()}")
     for name in COUNTERS:
         value = reading.counters.value(name)
@@ -153,10 +153,16 @@ def _reach(attempt: Attempt, name: str) -> int:
 
 
 def _confirmed(attempt: Attempt, expected: Expected, suspect: tuple[str, ...]) -> bool:
-    """Whether an earlier reading, at least 10 minutes older, was held for the same rules with about the same values."""
+    """Whether an earlier reading, at least 10 minutes older, was held for the same rules with about the same values.
+
+    One that an accepted reading came after is refuted by it: X serves false zeros again and again, a day long.
+    """
     rules = {reason.split(":")[0] for reason in suspect}
+    accepted = max((k.observed_at for k in expected.history if k.observed_at < attempt.observed_at), default=None)
     for held in expected.held:
         if attempt.observed_at - held.observed_at < _CONFIRMED_AFTER:
+            continue
+        if accepted is not None and accepted > held.observed_at:
             continue
         same_rules = {reason.split(":")[0] for reason in held.reasons} == rules
         if same_rules and all(_close(held.counters[name], attempt.reading.counters.value(name)) for name in COUNTERS):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,17 @@ def read(tweet_id: str, **values: int) -> Reading:
     return Reading(Status.OK, tweet_id=tweet_id, counters=Counters(**{k: Count(v, "x") for k, v in counts.items()}))
 
 
-@pytest.fixture
-def address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+def an_address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """An empty warehouse: a DuckDB file's path, or a Postgres URL."""
     if engine_kind == "duckdb":
         return str(tmp_path / "w.duckdb")
     database: Database = request.getfixturevalue("database")
     return f"postgresql://postgres:x@localhost:5432/{database.name}?host={database.host}"
+
+
+@pytest.fixture
+def address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    return an_address(engine_kind, tmp_path, request)
 
 
 @pytest.fixture
@@ -214,14 +218,18 @@ def test_the_sources_file_of_dbt_documents_the_same_columns_and_types() -> None:
 _LOADER = """
 import os, sys, pathlib
 sys.path.insert(0, sys.argv[1])
+import tests.extract.test_bulk as bulk
 import tests.extract.test_pipeline as t
 print("loaded", flush=True)
 for line in sys.stdin:
-    address, folder = line.rstrip("\\n").split("\\t")
+    address, folder, history = line.rstrip("\\n").split("\\t")
     child = os.fork()
     if child == 0:
         pipeline = t.open_pipeline(address, pathlib.Path(folder))
         print(os.getpid(), flush=True)
+        if history:
+            bulk.load(pipeline, pathlib.Path(history))
+            os._exit(0)
         t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.posted)
         os._exit(0)
     os.waitpid(child, 0)
@@ -229,9 +237,11 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
-def loader() -> Iterator[subprocess.Popen[str]]:
-    """A process that has read dlt and forks for each load: told an address and a folder, it says the load's id."""
+@contextmanager
+def a_loader() -> Iterator[subprocess.Popen[str]]:
+    """A process that has read dlt and forks for each load: told an address, a folder and a history (or none), it says
+    the load's id.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", _LOADER, str(ROOT)],
         stdin=subprocess.PIPE,
@@ -247,23 +257,34 @@ def loader() -> Iterator[subprocess.Popen[str]]:
     process.wait(30)
 
 
+def killed(loader: subprocess.Popen[str], moment: float, *told: object) -> None:
+    """Start a load and kill it ``moment`` seconds later, where it has not ended by then."""
+    assert loader.stdin is not None
+    assert loader.stdout is not None
+    loader.stdin.write("\t".join(map(str, told)) + "\n")
+    loader.stdin.flush()
+    load = int(loader.stdout.readline())
+    time.sleep(moment)
+    with suppress(ProcessLookupError):  # it was quicker
+        os.kill(load, signal.SIGKILL)
+    assert loader.stdout.readline() == "ended\n"
+
+
+@pytest.fixture(scope="module")
+def loader() -> Iterator[subprocess.Popen[str]]:
+    with a_loader() as process:
+        yield process
+
+
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
     address: str, tmp_path: Path, attempt: int, loader: subprocess.Popen[str]
 ) -> None:
     """Fifteen loads an engine, each killed somewhere in extract, normalize or load and followed by a whole run."""
-    assert loader.stdin is not None
-    assert loader.stdout is not None
     moments = random.Random(f"{address[-6:]}{attempt}")
     for turn in range(5):
-        loader.stdin.write(f"{address}\t{tmp_path}\n")
-        loader.stdin.flush()
-        load = int(loader.stdout.readline())
         # the first load makes the tables and takes longer; later ones find the same posts due again
-        time.sleep(moments.uniform(0.02, 1.2 if turn == 0 else 0.6))
-        with suppress(ProcessLookupError):  # it was quicker
-            os.kill(load, signal.SIGKILL)
-        assert loader.stdout.readline() == "ended\n"
+        killed(loader, moments.uniform(0.02, 1.2 if turn == 0 else 0.6), address, tmp_path, "")
 
         pipeline = open_pipeline(address, tmp_path)
         collect(pipeline, Scripted({i: read(i) for i in IDS}), content=posted)

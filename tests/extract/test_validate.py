@@ -144,6 +144,15 @@ def _pairs() -> list[tuple[str, datetime, dict[str, int | None], datetime, dict[
     return pairs
 
 
+def test_a_false_zero_that_a_good_reading_came_after_confirms_no_later_one() -> None:
+    """X served false zeros in runs a day long, with good answers between them."""
+    held = Held(NOW - timedelta(hours=3), {**known(3).counters, "likes": 0}, ("false_zero: likes 40 before, 0 now",))
+    flapping = expected(history=[known(4), known(2)], held=[held])
+    lasting = expected(history=[known(4)], held=[held])
+    assert verdict(reading(likes=0), flapping) == (Verdict.SUSPECT, ["false_zero"])
+    assert verdict(reading(likes=0), lasting) == (Verdict.ACCEPTED, [])
+
+
 def test_on_real_series_every_false_zero_is_held_and_hardly_anything_else() -> None:
     pairs = _pairs()
     verdicts: Counter[Verdict] = Counter()
