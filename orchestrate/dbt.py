@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target, default_target_name
@@ -27,16 +28,27 @@ class Built:
         return f"{self.passed} passed" + (f", {self.warned} warned" if self.warned else "")
 
 
-def run_dbt(target: Target, *command: str) -> Built:
-    """Run a dbt command for a target. Raises Trouble with the first failure's words where anything failed."""
+def parse(target: Target) -> Any:
+    """The project as dbt's manifest, for the invocations that follow in this process: parsing is most of what a dbt
+    command costs there. Raises Trouble where it does not parse.
+    """
+    return _invoke(target, None, "parse", "--no-write-json").result
+
+
+def run_dbt(target: Target, *command: str, manifest: Any = None) -> Built:
+    """Run a dbt command for a target; ``manifest`` is what ``parse`` gave just now (None: dbt parses).
+
+    Raises Trouble with the first failure's words where anything failed.
+    """
     # dbt keeps the times of its latest invocation only: those of the one before are remembered first, or rows that came
     # after a model's own build would later look as if that build had missed them
     last_builds(target.project, target.name, default_target_name())
-    arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
-    with _ONE_AT_A_TIME, environment(target.environment()):
-        outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"])
-    if outcome.exception is not None:
-        raise Trouble(f"dbt {command[0]} failed: {' '.join(str(outcome.exception).split())[:500]}")
+    if manifest is None:
+        outcome = _invoke(target, None, *command)
+    else:
+        outcome = _invoke(target, manifest, *command, "--no-write-json")
+        if outcome.result is not None:
+            outcome.result.write(str(target.project / "target" / "run_results.json"))
     results = list(getattr(outcome.result, "results", []) or [])
     failed = [result for result in results if str(result.status) in ("error", "fail", "runtime error")]
     if failed:
@@ -45,6 +57,17 @@ def run_dbt(target: Target, *command: str) -> Built:
         raise Trouble(f"dbt {command[0]}: {len(failed)} failed, first {failed[0].node.name}: {message} (see {log})")
     warned = sum(str(result.status) == "warn" for result in results)
     return Built(len(results) - warned, warned)
+
+
+def _invoke(target: Target, manifest: Any, *command: str) -> Any:
+    arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
+    with _ONE_AT_A_TIME, environment(target.environment()):
+        outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"], manifest)
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise outcome.exception
+    if outcome.exception is not None:
+        raise Trouble(f"dbt {command[0]} failed: {' '.join(str(outcome.exception).split())[:500]}")
+    return outcome
 
 
 @contextlib.contextmanager

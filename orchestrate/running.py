@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from orchestrate.dbt import environment, run_dbt
+from extract.holding import hold
+from orchestrate.dbt import environment, parse, run_dbt
 from orchestrate.errors import Trouble
 from orchestrate.jobs import WALL
 from orchestrate.targets import Target, data_folder
@@ -19,7 +19,13 @@ from reconcile.report import Report, Verdict
 from reconcile.watching import Watcher
 
 log = logging.getLogger("orchestrate")
-_BETWEEN_ATTEMPTS = 0.5  # seconds
+_EXCLUDED = "--exclude-resource-type"
+# unit tests are of the SQL and not of the data: they belong to CI. Data tests are most of a small build's cost: the
+# job that builds everything runs them all, the frequent ones are proven by the check
+_WITHOUT = {
+    **dict.fromkeys(("scheduled", "velocity", "comprehensive"), (_EXCLUDED, "unit_test", _EXCLUDED, "test")),
+    "detailed": (_EXCLUDED, "unit_test"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,18 +71,21 @@ def run_job(target: Target, job: str, wait: float, watcher: Watcher = Watcher())
         yield
         seconds[name] = time.monotonic() - began
 
-    with _alone(target.project, wait):
+    refusal = f"another `levelset run` is at work in {target.project}: run again later, or --wait longer"
+    # the loader and dbt must not overlap
+    with hold(data_folder(target.project) / "run.lock", f"levelset run {job}", refusal, wait):
         with part("collect"):
             read = collect(target.destination(), target.pipelines_dir(), load_settings(), job)
         with part("build"):
-            built = run_dbt(target, "build", "--selector", job)
+            manifest = parse(target)
+            built = run_dbt(target, "build", "--selector", job, *_WITHOUT[job], manifest=manifest)
         with part("check"), environment(target.environment()):
-            report = _check(target, job, watcher)
+            report = _check(target, job, watcher, manifest)
     collected = f"{read.updated} updated, {read.skipped} skipped, {read.failed} failed"
     return JobRun(job, collected, read.wall, built.line(), report, seconds)
 
 
-def _check(target: Target, job: str, watcher: Watcher) -> Report:
+def _check(target: Target, job: str, watcher: Watcher, manifest: Any) -> Report:
     from reconcile import history
     from reconcile.check import check
     from reconcile.project import Options
@@ -84,28 +93,8 @@ def _check(target: Target, job: str, watcher: Watcher) -> Report:
 
     options = Options(project_dir=target.project, profiles_dir=target.project, target=target.name, selector=job)
     try:
-        report = check(options, watcher=watcher, asked=Asked("auto"))
+        report = check(options, watcher=watcher, asked=Asked("auto"), manifest=manifest)
     except ReconcileError as error:
         raise Trouble(str(error)) from error
     history.keep(report, target.project)
     return report
-
-
-@contextmanager
-def _alone(project: Path, wait: float) -> Iterator[None]:
-    """The one lock of this project's runs: the loader and dbt must not overlap. Gone with the process that held it."""
-    folder = data_folder(project)
-    folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + wait
-    with (folder / "run.lock").open("w") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise Trouble(
-                        f"another `levelset run` is at work in {project}: run again later, or --wait longer"
-                    ) from None
-                time.sleep(_BETWEEN_ATTEMPTS)
-        yield

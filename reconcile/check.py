@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from reconcile.capture.session import CaptureSession, open_capture
 from reconcile.definition import Definition
@@ -25,9 +26,9 @@ _SILENT = Watcher()
 _BETWEEN_CANCELS = 0.1  # seconds
 
 
-def open_project(options: Options) -> Project:
-    """Load the project, with its target's server awake. Raises ReconcileError."""
-    return load(options, before_connect)
+def open_project(options: Options, manifest: Any = None) -> Project:
+    """Load the project, with its target's server awake; ``manifest`` as ``load`` takes it. Raises ReconcileError."""
+    return load(options, before_connect, manifest)
 
 
 def check(
@@ -36,15 +37,17 @@ def check(
     watcher: Watcher = _SILENT,
     asked: Asked = _EVERYTHING,
     start_record: bool = False,
+    manifest: Any = None,
 ) -> Report:
     """Judge every selected model. Raises ReconcileError where the run as a whole cannot be done.
 
     The verdicts are kept in the database where its schema ``reconcile`` exists, or with ``start_record``.
+    ``manifest``: as ``reconcile.project.load`` takes it.
     A model that cannot be judged does not stop the others: it stands in the report as error or unverified.
     """
     started_at, run_id = now(), new_run_id()
     watcher.phase("reading the dbt project")
-    project = open_project(options)
+    project = open_project(options, manifest)
     tables = check_tables(project, watcher, asked)
     report = Report(
         run_id=run_id,

@@ -30,7 +30,10 @@ from reconcile.settings import names_of, settings_of
 
 _LEAVES = ("seed", "snapshot")
 _MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
-_QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check")
+_QUIET = (
+    *("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check"),
+    "--no-write-json",  # no one reads its artefacts in our target path, and writing a manifest is a third of a parse
+)
 
 
 log = logging.getLogger("reconcile")
@@ -89,15 +92,16 @@ class Project:
         return self.left_out + tuple(Excluded(d.name, d.unique_id, "meta.reconcile.enabled is false") for d in off)
 
 
-def load(options: Options, before_connect: BeforeConnect = lambda target, root: None) -> Project:
+def load(options: Options, before_connect: BeforeConnect = lambda target, root: None, manifest: Any = None) -> Project:
     """The selected incremental models with their definitions, and the connection of the target.
 
-    ``before_connect`` is told the target and the project's folder before anything connects. Raises
-    ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
+    ``before_connect`` is told the target and the project's folder before anything connects. ``manifest``: what dbt has
+    parsed for that target just now in this process (None: it parses); it is used up, its models become full refreshes.
+    Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """
     root = root_of(options.project_dir)
     with nothing_on_stdout():
-        return _load(options, root, before_connect)
+        return _load(options, root, before_connect, manifest)
 
 
 def profile_connection(options: Options, target: str) -> Connection:
@@ -129,8 +133,8 @@ def nothing_on_stdout() -> Iterator[None]:
         yield
 
 
-def _load(options: Options, root: Path, before_connect: BeforeConnect) -> Project:
-    manifest = run_command(options, None, "parse", resolve_root=root)
+def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: Any) -> Project:
+    manifest = parsed if parsed is not None else run_command(options, None, "parse", resolve_root=root)
     selected = _select(options, manifest, root)
     models = {
         unique_id: node
