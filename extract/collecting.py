@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dlt.common.destination import Destination
+from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
 
 from extract import pipeline as engagement
 from extract.attempt import Attempt, Now, Profile, Source
 from extract.chromium import find_chromium
 from extract.content import Content, read_content, read_table
-from extract.errors import ExtractError
+from extract.errors import ExtractError, innermost_line
 from extract.manners import check_host, check_session
 from extract.parking import Parking
 from extract.post_ids import Network
@@ -124,7 +125,7 @@ def collect(
 
     Raises ExtractError for what a user can mend.
     """
-    with place(settings, site) as where:
+    with _reachable_warehouse(), place(settings, site) as where:
         pipeline = engagement.make_pipeline(destination, pipelines_dir, progress)
         plan = engagement.Plan(settings.schedule, settings.budget, settings.new_columns)
         content = _content(settings, where)
@@ -153,6 +154,15 @@ def collect(
         finally:
             if source.wall is not None and source.wall.retry_at is not None:
                 parking.park(where.base_url, source.wall.retry_at)
+
+
+@contextmanager
+def _reachable_warehouse() -> Iterator[None]:
+    """What the database says where it takes no connection or no statement, as one sentence."""
+    try:
+        yield
+    except (DestinationConnectionError, DatabaseException) as error:
+        raise ExtractError(f"the warehouse cannot be used: {innermost_line(error)}") from error
 
 
 def _history(settings: Settings, job: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -293,7 +294,7 @@ def _run(pipeline: dlt.Pipeline, data: Any) -> None:
         refused = _refused(pipeline)
         if refused is not None:
             raise ExtractError(refused) from error
-        reason = str(error.exception or error).strip().splitlines()[0][:300]
+        reason = _words_of(str(error.exception or error))
         raise ExtractError(
             f"the load stopped at {error.step}: {reason}. Nothing is lost: the next run loads what this one left"
         ) from error
@@ -306,9 +307,15 @@ def _refused(pipeline: dlt.Pipeline) -> str | None:
     if not jobs:
         return None
     job = jobs[0]
-    said = [line for line in (job.failed_message or "").splitlines() if "Exception: " in line]
-    reason = said[-1].split("Exception: ", 1)[1][:300] if said else "it does not say why"
+    reason = _words_of(job.failed_message or "")
     return (
         f"the warehouse refused rows of {job.job_file_info.table_name}: {reason}. What was to be loaded is kept in "
         f"{Path(job.file_path).parent}, and its posts stay due: mend the cause, then run again"
     )
+
+
+def _words_of(message: str) -> str:
+    """The database's own words out of what dlt says, which may be a traceback that ends with them."""
+    named = re.findall(r"^[\w.]+(?:Exception|Error|[a-z][A-Z]\w+): (.+)$", message, re.MULTILINE)
+    lines = [named[-1]] if named else message.strip().splitlines()
+    return lines[0].strip()[:300] if lines else "it does not say why"

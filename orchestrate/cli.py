@@ -139,8 +139,8 @@ def status(output: str) -> int:
     if output == "json":
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:
-        for name, value in found.as_dict().items():
-            click.echo(f"{name.replace('_', ' '):<12} {value if value is not None else '-'}")
+        for line in found.lines():
+            click.echo(line)
     return 0 if found.up else 1
 
 
@@ -181,6 +181,41 @@ def run(job: str, target: str | None, wait: float) -> int:
         print_report(done.report, Console(stderr=True, highlight=False, emoji=False, markup=False))
     click.echo(done.line())
     return done.exit_code
+
+
+@levelset.command()
+@click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
+def schedule(target: str | None) -> int:
+    """Run the four jobs on their cadence until SIGTERM: every 10, 30, 30 and 120 minutes ([schedule] of the config).
+
+    \b
+    One job at a time, in one process; a line each on stdout. `levelset status` shows the next and the last runs.
+    Exit codes: 0 stopped by SIGTERM, 2 it cannot start, 130 by Ctrl-C.
+    """
+    import dlt
+
+    from orchestrate.health import find_health, tell_change
+    from orchestrate.running import run_job
+    from orchestrate.scheduling import Schedule, load_cadence
+    from orchestrate.targets import choose
+    from orchestrate.warehouse import main_project
+    from reconcile.commands.progress import Logged
+
+    log_to_stderr()
+    where = choose(main_project(), target)
+    webhook: object = dlt.secrets.get("health.webhook")
+
+    def run(job: str) -> tuple[int, str]:
+        done = run_job(where, job, 600.0, Logged())
+        click.echo(done.line())
+        sys.stdout.flush()
+        return done.exit_code, done.line()
+
+    def tell_health() -> None:
+        if webhook:
+            tell_change(find_health(where), where.project, str(webhook))
+
+    return Schedule(where.project, where.name, load_cadence(), run, tell_health).run_until_stopped()
 
 
 @levelset.command()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extract.holding import hold
 from orchestrate.dbt import environment, parse, run_dbt
@@ -17,6 +17,9 @@ from orchestrate.targets import Target, data_folder
 from reconcile.errors import ReconcileError
 from reconcile.report import Report, Verdict
 from reconcile.watching import Watcher
+
+if TYPE_CHECKING:
+    from extract.site.server import Site
 
 log = logging.getLogger("orchestrate")
 _EXCLUDED = "--exclude-resource-type"
@@ -52,12 +55,18 @@ class JobRun:
         return f"{self.job}: {self.collected}{wall}; {self.built}; {verdict}; {parts}"
 
 
-def run_job(target: Target, job: str, wait: float, watcher: Watcher = Watcher()) -> JobRun:  # noqa: B008
+def run_job(
+    target: Target,
+    job: str,
+    wait: float,
+    watcher: Watcher = Watcher(),  # noqa: B008
+    site: Site | None = None,
+) -> JobRun:
     """Run one job, alone in this project; the job is a selector of selectors.yml too.
 
     Raises Trouble or ExtractError where a part cannot be done.
     ``wait``: seconds to wait for another run to end; then it leaves. What was loaded stays loaded: the next run's build
-    takes it.
+    takes it. ``site``: a local site that runs already, for the ``base_url`` "local" (None: one is started for the run).
     """
     from extract.collecting import collect
     from extract.settings import load_settings
@@ -75,7 +84,7 @@ def run_job(target: Target, job: str, wait: float, watcher: Watcher = Watcher())
     # the loader and dbt must not overlap
     with hold(data_folder(target.project) / "run.lock", f"levelset run {job}", refusal, wait):
         with part("collect"):
-            read = collect(target.destination(), target.pipelines_dir(), load_settings(), job)
+            read = collect(target.destination(), target.pipelines_dir(), load_settings(), job, site=site)
         with part("build"):
             manifest = parse(target)
             built = run_dbt(target, "build", "--selector", job, *_WITHOUT[job], manifest=manifest)

@@ -1,13 +1,15 @@
-"""What `levelset status` shows: the server, the last load, the last verdict."""
+"""What `levelset status` shows: the server, the last load, the last verdict, the schedule."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
 
 from orchestrate import warehouse
+from orchestrate.scheduling import ScheduleState, read_state
 from orchestrate.targets import Target
 from reconcile import history
 from reconcile.errors import ReconcileError
@@ -24,9 +26,24 @@ class Status:
     snapshots: int | None
     last_load: str | None
     last_verdict: str | None
+    schedule: ScheduleState | None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """For people: a line a field, and one a job of a schedule that runs."""
+        for name, value in self.as_dict().items():
+            if name != "schedule":
+                yield f"{name.replace('_', ' '):<12} {value if value is not None else '-'}"
+        if self.schedule is None:
+            yield f"{'schedule':<12} -"
+            return
+        yield f"{'schedule':<12} process {self.schedule.pid} on {self.schedule.target}, since {self.schedule.since}"
+        for name, job in self.schedule.jobs.items():
+            now = f"running since {job.running_since}" if job.running_since else f"next {job.next_at or '-'}"
+            last = f"last {job.last_at}, exit {job.exit_code}: {job.said}" if job.last_at else "not run yet"
+            yield f"  {name:<13} every {job.every_minutes:g} min; {now}; {last}"
 
 
 def find_status() -> Status:
@@ -41,7 +58,9 @@ def find_status() -> Status:
     except ReconcileError:
         last_verdict = None
     url = Target("embedded", project).url
-    return Status(up, url, str(server.data), server.export_line, snapshots, last_load, last_verdict)
+    return Status(
+        up, url, str(server.data), server.export_line, snapshots, last_load, last_verdict, read_state(project)
+    )
 
 
 def _loaded(server: warehouse.Server) -> tuple[int | None, str | None]:

@@ -40,12 +40,9 @@ __all__ = [
 
 
 def is_running(server: Server) -> bool:
-    """Whether the server answers on its socket."""
-    try:
-        with psycopg.connect(server.conninfo, dbname="postgres", connect_timeout=3):
-            return True
-    except psycopg.OperationalError:
-        return False
+    """Whether the server answers on its socket, also where all it says is that no connection is free."""
+    asked = psycopg.conninfo.make_conninfo(server.conninfo, dbname="postgres", connect_timeout=3)
+    return psycopg.pq.PGconn.ping(asked.encode()) == psycopg.pq.Ping.OK
 
 
 def start(project: Path) -> Server:

@@ -118,8 +118,11 @@ def chromium() -> Chromium:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
+    return make_clone(tmp_path / "clone")
+
+
+def make_clone(target: Path) -> Path:
     """The files that a fresh clone would have, in a folder of its own."""
-    target = tmp_path / "clone"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

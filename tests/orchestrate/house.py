@@ -1,0 +1,148 @@
+"""A whole system in miniature: a clone with its embedded Postgres, a local site whose clock stands, jobs in turn."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from extract.errors import ExtractError
+from extract.record import COUNTERS
+from extract.site.account import Account
+from extract.site.server import Clock, Site
+from orchestrate import warehouse
+from orchestrate.cluster import run_program
+from orchestrate.dbt import environment
+from orchestrate.errors import Trouble
+from orchestrate.place import Server
+from orchestrate.running import JobRun, run_job
+from orchestrate.targets import Target
+from reconcile.project import Options
+from reconcile.repairing import Asked, repair_run
+from reconcile.watching import Watcher
+
+START = datetime(2026, 7, 1, 12, tzinfo=UTC)
+STAGED = ("real_tweet_metrics", "quarantined_metrics", "follower_snapshots")
+
+
+@dataclass
+class House:
+    """``run`` and ``repair`` raise what those raise; ``kill`` runs a job in a child and kills it."""
+
+    folder: Path
+    site: Site
+    server: Server
+
+    @property
+    def target(self) -> Target:
+        return Target("embedded", self.folder)
+
+    def run(self, job: str = "scheduled", wait: float = 10.0) -> JobRun:
+        return run_job(self.target, job, wait, site=self.site)
+
+    def trouble(self, hours: float = 1, runs: int = 1) -> str:
+        """What a run says that fails as users are told; empty where none of ``runs`` does, ``hours`` apart."""
+        for _ in range(runs):
+            self.site.clock.advance(hours * 3600)
+            try:
+                self.run()
+            except (Trouble, ExtractError) as error:
+                return str(error)
+        return ""
+
+    def kill(self, job: str, after: float) -> bool:
+        """Whether it was killed, and had not ended by itself within ``after`` seconds."""
+        child = os.fork()
+        if child == 0:
+            try:
+                self.run(job)
+            finally:
+                os._exit(0)
+        until = time.monotonic() + after
+        while time.monotonic() < until:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return False
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return True
+
+    def repair(self) -> int:
+        options = Options(project_dir=self.folder, profiles_dir=self.folder, target="embedded")
+        asked = Asked(None, True, True, 10_000, 100.0, lambda plan: True)
+        with environment(self.target.environment()):
+            return repair_run(options, asked, Watcher()).exit_code
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.server.conninfo) as connection:
+            return connection.execute(query).fetchall()
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(self.server.conninfo, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def restart(self) -> None:
+        """As after a crash of the machine: connections are cut, and it recovers from its log."""
+        run_program(self.server, "pg_ctl", "--wait", "--silent", "--mode=immediate", "-D", self.server.data, "stop")
+        warehouse.start(self.folder)
+
+    def check_truth(self) -> int:
+        """Every accepted reading is what the site had then, and no attempt stands twice. How many there are."""
+        columns = ", ".join(COUNTERS)
+        accepted = self.rows(
+            f"select tweet_id, collected_at, {columns} from staging.real_tweet_metrics where verdict = 'accepted'"
+        )
+        for tweet_id, at, *values in accepted:
+            truth = self.site.truth(tweet_id, at)
+            assert truth is not None
+            for name, value in zip(COUNTERS, values, strict=True):
+                assert value in (None, getattr(truth, name)), (tweet_id, at, name, value)
+        for table in STAGED:
+            counted = self.rows(f"select count(*), count(distinct snapshot_id) from staging.{table}")[0]
+            assert counted[0] == counted[1], table
+        return len(accepted)
+
+    def check_nothing_left(self) -> None:
+        """No slot, lock, prepared or temporary table, and no file of a load that is not done."""
+        assert self.rows("select slot_name from pg_replication_slots where temporary or not active") == []
+        assert self.rows("select pid from pg_locks where locktype = 'advisory'") == []
+        assert self.rows("select relname from pg_class where relpersistence = 't'") == []
+        assert self.rows("select relname from pg_class where relname ~ '__dbt_(tmp|backup)' and relkind <> 'i'") == []
+        assert self.rows("select count(*) from pg_stat_activity where state ~ 'transaction'") == [(0,)]
+        packages = self.folder / ".levelset" / "dlt" / "pipelines" / "engagement" / "load"
+        assert [path for name in ("new", "normalized") for path in (packages / name).glob("*")] == []
+        assert list(self.folder.rglob(".*.half")) == []
+
+
+@contextmanager
+def a_house(folder: Path, posts_per_day: int = 6, days: int = 4) -> Iterator[House]:
+    """In ``folder``, a clone. Reads over HTTP, so that a job costs what dlt, dbt and the check cost."""
+    settings = {"SOURCES__ENGAGEMENT__SOURCE": "http"}
+    before = {name: os.environ.get(name) for name in ("PGHOST", *settings)}
+    working = Path.cwd()
+    os.environ.update(settings)
+    os.environ.pop("PGHOST", None)
+    os.chdir(folder)
+    server = warehouse.start(folder)
+    warehouse.ensure_schemas(server, "staging", "analytics")
+    try:
+        with Site(Account(days=days, per_day=posts_per_day), Clock(START)) as site:
+            yield House(folder, site, server)
+    finally:
+        os.chdir(working)
+        warehouse.stop(folder)
+        shutil.rmtree(server.home, ignore_errors=True)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
