@@ -12,6 +12,7 @@ from typing import Any
 
 from dlt.common.destination import Destination
 from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
+from psycopg2 import OperationalError
 
 from extract import pipeline as engagement
 from extract.attempt import Attempt, Now, Profile, Source
@@ -161,7 +162,7 @@ def _reachable_warehouse() -> Iterator[None]:
     """What the database says where it takes no connection or no statement, as one sentence."""
     try:
         yield
-    except (DestinationConnectionError, DatabaseException) as error:
+    except (DestinationConnectionError, DatabaseException, OperationalError) as error:
         raise ExtractError(f"the warehouse cannot be used: {innermost_line(error)}") from error
 
 
