@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconcile.engines.base import Engine
 from reconcile.errors import Refused
-from reconcile.home import SCHEMA, move_in
+from reconcile.home import SCHEMA, settle_in, version_of
 from reconcile.planned import PlanTable
 from reconcile.writing import Written
 
@@ -43,8 +43,8 @@ class Entry:
 
 def ensure_tables(engine: Engine) -> None:
     """Create the journal where it does not exist. Raises EvaluationFailed where we may not."""
+    settle_in(engine, version_of(engine))
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
-        move_in(engine)
         for statement in _TABLES:
             engine.execute(statement)
 
@@ -78,6 +78,7 @@ def read(engine: Engine, run_id: str) -> list[Entry]:
     """The entries of a repair run. Raises Refused where the journal holds no such run."""
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
         raise Refused("this database has no repair journal: nothing was ever repaired here")
+    version_of(engine)
     heads = engine.rows(
         f"select run_id, unique_id, relation, key_columns, plan_id, undoes from {SCHEMA}.repair "
         "where run_id = $1 order by unique_id",

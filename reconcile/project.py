@@ -11,6 +11,7 @@ import difflib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from argparse import Namespace
@@ -34,7 +35,8 @@ _QUIET = (
     *("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check"),
     "--no-write-json",  # no one reads its artefacts in our target path, and writing a manifest is a third of a parse
 )
-
+# dbt-core's releases whose nodes, configs and invocations are the ones read here
+_OLDEST, _NEWEST = (1, 9), (1, 11)
 
 log = logging.getLogger("reconcile")
 _one_dbt = threading.Lock()
@@ -202,11 +204,24 @@ def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
         raise ProjectError(
             f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter"
         ) from error
+    _check_release()
     flags = list(impl.DEFAULT_BASE_BEHAVIOR_FLAGS)
     try:
         return dbtRunner(manifest=manifest).invoke(arguments)
     finally:
         impl.DEFAULT_BASE_BEHAVIOR_FLAGS[:] = flags
+
+
+def _check_release() -> None:
+    from dbt import version
+
+    release = tuple(int(part) for part in re.findall(r"\d+", version.__version__)[:2])
+    if not _OLDEST <= release <= _NEWEST:
+        known = f"{_OLDEST[0]}.{_OLDEST[1]} to {_NEWEST[0]}.{_NEWEST[1]}"
+        raise ProjectError(
+            f"dbt-core {version.__version__} is installed, and reconcile knows {known}: install one of those "
+            "beside it, or a newer reconcile"
+        )
 
 
 def run_command(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:

@@ -11,7 +11,7 @@ import logging
 from reconcile.engines.base import Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
-from reconcile.home import SCHEMA, is_at_home, move_in
+from reconcile.home import SCHEMA, is_at_home, settle_in, version_of
 from reconcile.project import Connection
 from reconcile.report import KINDS, PastRun, PastTable, Report, Verdict
 
@@ -39,10 +39,10 @@ def record(report: Report, connection: Connection, create: bool = False) -> None
         engine = open_engine(connection)
         try:
             if create or is_at_home(engine):
-                there = engine.table_columns(TABLE) is not None  # asked inside, a "no" ends the transaction
+                there, version = engine.table_columns(TABLE) is not None, version_of(engine)
                 with engine.transaction():
+                    settle_in(engine, version)
                     if not there:
-                        move_in(engine)
                         engine.execute(_CREATE)
                     _write(engine, report)
         finally:
@@ -55,6 +55,7 @@ def recorded(engine: Engine, target: str, latest: int) -> list[PastRun] | None:
     """The latest runs that were kept there, oldest first; None where none ever was."""
     if engine.table_columns(TABLE) is None:
         return None
+    version_of(engine)
     rows = engine.rows(
         f"select run_id, finished_at, model, verdict, {' + '.join(k for k in KINDS if k not in ('schema', 'pending'))}"
         f" from {TABLE} where target = $1 and run_id in (select run_id from {TABLE} where target = $1"

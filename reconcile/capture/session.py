@@ -14,7 +14,7 @@ from reconcile.definition import Definition
 from reconcile.engines.connect import open_engine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import ReconcileError
-from reconcile.home import SCHEMA
+from reconcile.home import SCHEMA, VERSION, settle_in, version_of
 from reconcile.project import Project
 
 log = logging.getLogger("reconcile")
@@ -134,6 +134,10 @@ def open_capture(project: Project) -> CaptureSession | str:
         if engine.table_columns(f"{SCHEMA}.capture") is None:
             engine.close()
             return "its changes are not captured (reconcile setup)"
+        version = version_of(engine)
+        if version != VERSION:
+            with engine.transaction():
+                settle_in(engine, version)
         name = name_of(project)
         if not engine.rows(f"select 1 from {SCHEMA}.capture where slot = $1", [name]):
             engine.close()

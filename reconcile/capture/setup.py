@@ -15,7 +15,7 @@ from reconcile.engines.connect import open_engine
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
 from reconcile.finding import Finding, Level
-from reconcile.home import SCHEMA, move_in
+from reconcile.home import SCHEMA, move_out, settle_in, version_of
 from reconcile.project import Project
 
 _OLDEST = 15
@@ -72,10 +72,7 @@ def teardown(project: Project) -> Iterator[Finding]:
             if not engine.one(f"select count(*) from {SCHEMA}.capture")[0]:  # another project's capture goes on
                 for table in NAMES:
                     engine.execute(f"drop table {table}")
-        if not engine.rows(
-            f"select 1 from pg_class where relnamespace = to_regnamespace('{SCHEMA}') limit 1"
-        ):  # no journal
-            engine.execute(f"drop schema if exists {SCHEMA}")
+        move_out(engine)
         yield Finding(Level.FINE, "capture", "nothing of it is left")
     except EvaluationFailed as error:
         yield Finding(Level.TROUBLE, "capture", f"it could not be taken down: {error}")
@@ -202,7 +199,7 @@ def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Fin
 
 
 def _create(engine: PostgresEngine, name: str) -> Iterator[Finding]:
-    move_in(engine)
+    settle_in(engine, version_of(engine))
     for statement in TABLES:
         engine.execute(statement)
     if not engine.rows("select 1 from pg_publication where pubname = $1", [name]):

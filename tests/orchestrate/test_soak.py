@@ -57,7 +57,7 @@ def test_a_hundred_kills_of_whole_runs_lose_nothing(house: House) -> None:
 
 
 def test_two_hundred_overlapping_runs_do_not_deadlock(house: House) -> None:
-    """Jobs, plain builds, checks and repairs in three processes at once, each of which waits for its turn or says why."""
+    """Jobs, plain builds, checks and repairs in three processes at once, which wait for their turns or say why."""
     assert house.run("detailed").exit_code == 0
     programs = Path(sys.executable).parent
     commands = (
@@ -99,7 +99,7 @@ def test_two_hundred_overlapping_runs_do_not_deadlock(house: House) -> None:
     house.check_nothing_left()
 
 
-def test_a_day_of_all_jobs_with_faults_and_a_hostile_writer_ends_level(house: House) -> None:  # noqa: PLR0912
+def test_a_day_of_all_jobs_with_faults_and_a_hostile_writer_ends_level(house: House) -> None:
     """24 simulated hours on their cadence. Whatever a fault or the writer did, at the end all is level and true."""
     draws = random.Random(24)
     assert house.run("detailed").exit_code == 0
