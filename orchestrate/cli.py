@@ -171,12 +171,14 @@ def run(job: str, target: str | None, wait: float) -> int:
 
     from orchestrate.running import run_job
     from orchestrate.targets import choose
+    from orchestrate.tracing import traced
     from orchestrate.warehouse import main_project
     from reconcile.commands.progress import Logged
     from reconcile.render.human import print_report
 
     log_to_stderr()
-    done = run_job(choose(main_project(), target), job, wait, Logged())
+    with traced():
+        done = run_job(choose(main_project(), target), job, wait, Logged())
     if done.report.exit_code:
         print_report(done.report, Console(stderr=True, highlight=False, emoji=False, markup=False))
     click.echo(done.line())
@@ -198,6 +200,7 @@ def schedule(target: str | None) -> int:
     from orchestrate.running import run_job
     from orchestrate.scheduling import Schedule, load_cadence
     from orchestrate.targets import choose
+    from orchestrate.tracing import traced
     from orchestrate.warehouse import main_project
     from reconcile.commands.progress import Logged
 
@@ -215,7 +218,8 @@ def schedule(target: str | None) -> int:
         if webhook:
             tell_change(find_health(where), where.project, str(webhook))
 
-    return Schedule(where.project, where.name, load_cadence(), run, tell_health).run_until_stopped()
+    with traced():
+        return Schedule(where.project, where.name, load_cadence(), run, tell_health).run_until_stopped()
 
 
 @levelset.command()

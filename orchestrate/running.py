@@ -14,6 +14,7 @@ from orchestrate.dbt import environment, parse, run_dbt
 from orchestrate.errors import Trouble
 from orchestrate.jobs import WALL
 from orchestrate.targets import Target, data_folder
+from orchestrate.tracing import span
 from reconcile.errors import ReconcileError
 from reconcile.report import Report, Verdict
 from reconcile.watching import Watcher
@@ -77,12 +78,14 @@ def run_job(
     def part(name: str) -> Iterator[None]:
         log.info("%s: %s", job, name)
         began = time.monotonic()
-        yield
+        with span(name):
+            yield
         seconds[name] = time.monotonic() - began
 
     refusal = f"another `levelset run` is at work in {target.project}: run again later, or --wait longer"
     # the loader and dbt must not overlap
-    with hold(data_folder(target.project) / "run.lock", f"levelset run {job}", refusal, wait):
+    lock = data_folder(target.project) / "run.lock"
+    with span(f"run {job}", target=target.name) as whole, hold(lock, f"levelset run {job}", refusal, wait):
         with part("collect"):
             read = collect(target.destination(), target.pipelines_dir(), load_settings(), job, site=site)
         with part("build"):
@@ -90,6 +93,9 @@ def run_job(
             built = run_dbt(target, "build", "--selector", job, *_WITHOUT[job], manifest=manifest)
         with part("check"), environment(target.environment()):
             report = _check(target, job, watcher, manifest)
+        whole.set_attribute("posts.updated", read.updated)
+        whole.set_attribute("posts.failed", read.failed)
+        whole.set_attribute("verdict", report.verdict.value)
     collected = f"{read.updated} updated, {read.skipped} skipped, {read.failed} failed"
     return JobRun(job, collected, read.wall, built.line(), report, seconds)
 

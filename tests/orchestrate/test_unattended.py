@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 import pytest
@@ -25,6 +27,7 @@ from orchestrate.errors import Trouble
 from orchestrate.running import JobRun
 from orchestrate.scheduling import Schedule, load_cadence, read_state, state_path
 from orchestrate.targets import data_folder
+from orchestrate.tracing import span, traced
 from tests.conftest import make_clone
 from tests.orchestrate.house import House, a_house
 
@@ -269,3 +272,53 @@ def test_a_cadence_can_be_set_and_a_job_left_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SCHEDULE__VELOCITY", "often")
     with pytest.raises(Trouble, match=r"schedule\.velocity must be a number of minutes"):
         load_cadence()
+
+
+def test_a_run_is_traced_where_the_standard_variables_say_so(whole: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a collector of our own: what arrives is OTLP, and says which part took how long and what came of it."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    bodies: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            body = self.rfile.read(int(self.headers["content-length"]))
+            bodies.append(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+    try:
+        with traced():
+            whole.site.clock.advance(3600)
+            assert whole.run().exit_code == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    told = [ExportTraceServiceRequest.FromString(body) for body in bodies]
+    resources = [group for request in told for group in request.resource_spans]
+    named = {pair.key: pair.value.string_value for group in resources for pair in group.resource.attributes}
+    assert named["service.name"] == "levelset"
+    assert named["deployment.environment"] == "test"
+    spans = {found.name: found for group in resources for scope in group.scope_spans for found in scope.spans}
+    assert {"run scheduled", "collect", "build", "check"} <= spans.keys()
+    root = spans["run scheduled"]
+    assert all(spans[part].parent_span_id == root.span_id for part in ("collect", "build", "check"))
+    assert {pair.key: pair.value.string_value for pair in root.attributes}["verdict"] == "level"
+    assert root.end_time_unix_nano - root.start_time_unix_nano > 10**8
+
+
+def test_a_collector_that_does_not_answer_costs_the_traces_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    began = time.monotonic()
+    with traced(), span("run nothing"):
+        pass
+    assert time.monotonic() - began < 20
