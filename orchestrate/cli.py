@@ -210,16 +210,19 @@ def schedule(target: str | None) -> int:
 
     def run(job: str) -> tuple[int, str]:
         done = run_job(where, job, 600.0, Logged())
-        click.echo(done.line())
-        sys.stdout.flush()
+        say(done.line())
         return done.exit_code, done.line()
 
     def tell_health() -> None:
         if webhook:
             tell_change(find_health(where), where.project, str(webhook))
 
+    def say(line: str) -> None:
+        click.echo(line)
+        sys.stdout.flush()
+
     with traced():
-        return Schedule(where.project, where.name, load_cadence(), run, tell_health).run_until_stopped()
+        return Schedule(where.project, where.name, load_cadence(), run, tell_health, say).run_until_stopped()
 
 
 @levelset.command()

@@ -26,7 +26,7 @@ log = logging.getLogger("orchestrate")
 _EXCLUDED = "--exclude-resource-type"
 # unit tests are of the SQL and not of the data: they belong to CI. Data tests are most of a small build's cost: the
 # job that builds everything runs them all, the frequent ones are proven by the check
-_WITHOUT = {
+WITHOUT = {
     **dict.fromkeys(("scheduled", "velocity", "comprehensive"), (_EXCLUDED, "unit_test", _EXCLUDED, "test")),
     "detailed": (_EXCLUDED, "unit_test"),
 }
@@ -90,7 +90,7 @@ def run_job(
             read = collect(target.destination(), target.pipelines_dir(), load_settings(), job, site=site)
         with part("build"):
             manifest = parse(target)
-            built = run_dbt(target, "build", "--selector", job, *_WITHOUT[job], manifest=manifest)
+            built = run_dbt(target, "build", "--selector", job, *WITHOUT[job], manifest=manifest)
         with part("check"), environment(target.environment()):
             report = _check(target, job, watcher, manifest)
         whole.set_attribute("posts.updated", read.updated)

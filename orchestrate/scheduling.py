@@ -78,7 +78,7 @@ def load_cadence() -> dict[str, float]:
 class Schedule:
     """Runs jobs when they are due, until a signal. ``run`` runs one and tells its exit code and its line.
 
-    ``after`` is called after each job. Both may raise; the schedule goes on.
+    ``after`` is called after each job. Both may raise; the schedule goes on. ``say`` is told once that it runs.
     """
 
     def __init__(
@@ -88,10 +88,12 @@ class Schedule:
         cadence: dict[str, float],
         run: Callable[[str], tuple[int, str]],
         after: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = log.info,
     ) -> None:
         self._project = project
         self._run = run
         self._after = after
+        self._say = say
         self._due: dict[str, None] = {}  # a queue without repeats: the order in which they became due
         self._changed = threading.Condition()
         self._leaving: threading.Timer | None = None
@@ -110,9 +112,13 @@ class Schedule:
             for job, state in self._state.jobs.items():
                 at = {"id": job, "args": [job], "next_run_time": datetime.now(UTC)}
                 timer.add_job(self._enqueue, "interval", minutes=state.every_minutes, **at)
-            before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-            timer.start()
+            before = {}
             try:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    before[number] = signal.signal(number, self._stop)
+                timer.start()
+                cadence = ", ".join(f"{job} every {each.every_minutes:g} min" for job, each in self._state.jobs.items())
+                self._say(f"{cadence}: SIGTERM or Ctrl-C stops")
                 while True:
                     self._run_one(self._next(), timer)
             except _Stopped as stopped:
@@ -121,7 +127,8 @@ class Schedule:
             finally:
                 for number, handler in before.items():
                     signal.signal(number, handler)
-                timer.shutdown(wait=False)
+                if timer.running:
+                    timer.shutdown(wait=False)
                 state_path(self._project).unlink(missing_ok=True)
                 gc.unfreeze()
                 if self._leaving is not None:

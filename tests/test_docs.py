@@ -44,7 +44,11 @@ ELSEWHERE = {
     ),
 }
 # what runs until it is told to stop: command -> what it says once it runs
-LASTING = {"extract site": "Ctrl-C stops", "reconcile watch --repair": "watching"}
+LASTING = {
+    "extract site": "Ctrl-C stops",
+    "reconcile watch --repair": "watching",
+    "levelset schedule": "every 10 min, velocity every 30 min",
+}
 _BLOCK = re.compile(r"^( *)```(sh|crontab)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _EXITS = re.compile(r"#.*exits with (\d)")
 
@@ -139,6 +143,8 @@ def ours(clone: Path) -> Iterator[World]:
     fixtures = ROOT / "tests" / "extract" / "fixtures"
     shutil.copy(fixtures / "post_mid_01.json", clone / "answer.json")
     (clone / "ids.txt").write_text("1\n")
+    row = "'1850123456789012345' as tweet_id, timestamptz '2026-07-01 12:00:00+00' as collected_at, 5 as likes"
+    duckdb.sql(f"select {row}").write_parquet(str(clone / "snapshots.parquet"))
 
     def last_repair() -> str:
         reports = sorted((clone / "target" / "reconcile" / "runs").glob("*.json"), reverse=True)
