@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,10 +40,24 @@ __all__ = [
 ]
 
 
+_COMES_UP_WITHIN = 60.0  # seconds
+
+
 def is_running(server: Server) -> bool:
     """Whether the server answers on its socket, also where all it says is that no connection is free."""
+    return _ping(server) == psycopg.pq.Ping.OK
+
+
+def _ping(server: Server) -> psycopg.pq.Ping:
     asked = psycopg.conninfo.make_conninfo(server.conninfo, dbname="postgres", connect_timeout=3)
-    return psycopg.pq.PGconn.ping(asked.encode()) == psycopg.pq.Ping.OK
+    return psycopg.pq.PGconn.ping(asked.encode())
+
+
+def _wait_while_it_comes_up(server: Server) -> None:
+    """A server that replays its log after a crash is one that runs, and must not be started a second time."""
+    until = time.monotonic() + _COMES_UP_WITHIN
+    while _ping(server) == psycopg.pq.Ping.REJECT and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def start(project: Path) -> Server:
@@ -57,6 +72,7 @@ def start(project: Path) -> Server:
     try:
         (server.project / ".levelset").mkdir(exist_ok=True)
         with _locked(server.project / ".levelset" / "start.lock"):
+            _wait_while_it_comes_up(server)
             if not is_running(server):
                 leave_former_life(server)
                 prepare(server)

@@ -120,14 +120,17 @@ def test_a_day_of_all_jobs_with_faults_and_a_hostile_writer_ends_level(house: Ho
             if fault == "kill":
                 told["killed"] += house.kill(job, draws.uniform(0.05, 2))
                 continue
+            crash = threading.Timer(draws.uniform(0.1, 2), house.restart)
             if fault == "crash":
-                threading.Timer(draws.uniform(0.1, 2), house.restart).start()
+                crash.start()
             try:
                 told[f"exit {house.run(job).exit_code}"] += 1
             except (Trouble, ExtractError) as error:
                 told["trouble"] += 1
                 print(f"{minute} {job} {fault}: {error}")
             house.site.faults.clear()
+            if fault == "crash":
+                crash.join()
             if told["edit"] and draws.random() < 0.3:
                 try:
                     told[f"repair {house.repair()}"] += 1
