@@ -50,7 +50,7 @@ def is_running(server: Server) -> bool:
 
 def _ping(server: Server) -> psycopg.pq.Ping:
     asked = psycopg.conninfo.make_conninfo(server.conninfo, dbname="postgres", connect_timeout=3)
-    return psycopg.pq.PGconn.ping(asked.encode())
+    return psycopg.pq.Ping(psycopg.pq.PGconn.ping(asked.encode()))
 
 
 def _wait_while_it_comes_up(server: Server) -> None:

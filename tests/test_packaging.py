@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tools.audit import report as audited
 from tools.lock import pins, render
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -130,3 +131,13 @@ def test_files_stay_readable() -> None:
     }
 
     assert long == {}
+
+
+def test_the_audit_tells_what_is_weak_and_what_could_not_be_looked_up(capsys: pytest.CaptureFixture[str]) -> None:
+    fine = {"name": "a", "version": "1", "vulns": []}
+    weak = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.1"]}]}
+    unknown = {"name": "c", "version": "3", "skip_reason": "not found"}
+    assert audited([fine, unknown]) == 0
+    assert "1 of 2 packages could not be looked up from here" in capsys.readouterr().out
+    assert audited([fine, weak]) == 1
+    assert "audit: b 2: PYSEC-1, mended in 2.1" in capsys.readouterr().out

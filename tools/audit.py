@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = (
@@ -41,12 +42,12 @@ def main() -> int:
     return report(found)
 
 
-def report(found: list[dict[str, object]]) -> int:
+def report(found: list[dict[str, Any]]) -> int:
     """Say what pip-audit's ``dependencies`` come to; the exit code."""
     known = [
         f"audit: {package['name']} {package['version']}: {weakness['id']}, mended in {mended or 'no release yet'}"
         for package in found
-        for weakness in package.get("vulns") or []  # type: ignore[attr-defined]
+        for weakness in package.get("vulns") or []
         for mended in [", ".join(weakness.get("fix_versions") or [])]
     ]
     skipped = sum("skip_reason" in package for package in found)

@@ -63,11 +63,9 @@ def test_a_password_is_in_no_output_no_file_and_no_process_list(clone: Path, dat
         (2, here | {"SOURCES__ENGAGEMENT__CONTENT_TABLE": "content"}, (*collect, "--source", "http")),
         (2, away, (*collect, "--source", "http")),
         (0, here, ("dbt", "run", "--target", "postgres", "--debug", "-s", "+tweet_metrics")),
-        (1, away, ("dbt", "debug", "--target", "postgres")),
         (0, here, ("reconcile", "check", "--target", "postgres", "-s", "tweet_metrics", "--report", "html=drift.html")),
         (2, away, ("reconcile", "check", "--target", "postgres", "--log-format", "json")),
         (1, here, ("levelset", "health", "--target", "postgres", "--output", "json", "--prometheus", "health.prom")),
-        (1, away, ("levelset", "health", "--target", "postgres")),
         (2, here, ("levelset", "backfill", "--target", "postgres")),
     ]
     with Watched() as watched:
