@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from reconcile.definition import Definition, Settings
-from reconcile.project import Connection, Project
+from reconcile.diff import Asked, diff
+from reconcile.project import Connection, Options, Project
 from reconcile.report import Verdict
 from tests.reconcile.bench import Bench
 
@@ -78,3 +80,18 @@ def test_hostile_names_are_compared_and_repaired_like_any_other(connection: Conn
         assert (done.inserted, done.updated, done.deleted) == (1, 1, 1), (table, key, value)
         assert bench.verdict()[0] is Verdict.LEVEL
         assert bench.rows("select * from bystander") == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_names_of_a_file_are_compared_like_any_other(seed: int, tmp_path: Path) -> None:
+    draws = random.Random(100 + seed)
+    for turn in range(4):
+        # a comma parts two keys, an = a name from its other one
+        key, value = f"k {a_name(draws, without=',=')}", f"v {a_name(draws, without=',=')}"
+        paths = [tmp_path / f"{side}{turn} {a_name(draws, without='/')}.parquet" for side in ("left", "right")]
+        for path, rows in zip(paths, ("(1, 'a'), (2, 'b'), (3, 'c')", "(1, 'a'), (2, 'x'), (4, 'd')"), strict=True):
+            columns = f"{quoted(key)}, {quoted(value)}"
+            duckdb.sql(f"select * from (values {rows}) as told({columns})").write_parquet(str(path))
+        found = diff(Asked(*map(str, paths), (key,)), Options()).tables[0]
+        drift = found.drift
+        assert (found.verdict, drift.missing, drift.changed, drift.extra) == (Verdict.DRIFT, 1, 1, 1), (paths, key)
