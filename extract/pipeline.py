@@ -32,6 +32,7 @@ from extract.staging import DATASET, TABLES, columns, evolved_columns
 from extract.summary import Summary
 
 PIPELINE = "engagement"
+_KEPT_PACKAGES = 50
 log = logging.getLogger("extract")
 
 
@@ -135,6 +136,7 @@ def _prepared(
         if content is not None:
             _load_content(pipeline, content, now(), plan.new_columns, summary)
         yield summary
+        _forget_old_packages(pipeline)
         log.info(summary.line(), extra={"fields": summary.told()})
         summary.check()
 
@@ -165,6 +167,15 @@ def _clear_after_kills(pipeline: dlt.Pipeline) -> None:
         if load_id in kept or holds_nothing:
             log.info("Clearing away extracted package %s, whose deletion was interrupted", load_id)
             shutil.rmtree(folder)
+
+
+def _forget_old_packages(pipeline: dlt.Pipeline) -> None:
+    """Keep dlt's folders of the latest completed packages, and of those of which rows were refused: dlt keeps all, for
+    ever, which is 6 GB a year of jobs every ten minutes.
+    """
+    for load_id in sorted(pipeline.list_completed_load_packages())[:-_KEPT_PACKAGES]:
+        if not pipeline.list_failed_jobs_in_package(load_id):
+            shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded" / load_id, ignore_errors=True)
 
 
 def _ensure_tables(pipeline: dlt.Pipeline) -> None:

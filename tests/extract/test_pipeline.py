@@ -193,6 +193,19 @@ def test_a_second_run_at_the_same_time_leaves_with_a_sentence(pipeline: dlt.Pipe
     collect(pipeline, Nested({}), content=posted)
 
 
+def test_of_completed_packages_the_latest_are_kept(pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extract.pipeline._KEPT_PACKAGES", 2)
+    for hour in range(4):
+        at = NOW + timedelta(hours=hour)
+        collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=40 + hour)}, at), at=at, content=posted)
+
+    kept = pipeline.list_completed_load_packages()
+    newest = rows(pipeline, "select max(_dlt_load_id) from staging.real_tweet_metrics")
+    assert len(kept) == 2
+    assert newest == [(max(kept),)]
+    assert rows(pipeline, f"select count(*) from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'") == [(4,)]
+
+
 def test_the_lines_that_users_grep_for(pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "extract")
     collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=45, views=2340)}), "scheduled", content=posted)
