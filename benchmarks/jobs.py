@@ -1,7 +1,7 @@
 """What a job costs by part, in a process just started and in one that is warm; and how that grows with the posts.
 
     uv run benchmarks/jobs.py                            a job of twenty posts, against its limits
-    uv run benchmarks/jobs.py --hourly 100 1000 10000    a simulated day at so many readings an hour
+    uv run benchmarks/jobs.py --hourly 100 1000 10000 [--capture]    a simulated day at so many readings an hour
 
 A day: as many posts a day as are read an hour, each read once an hour until it is a day old. The readings of 23 hours
 are loaded at once, then the last hour's six jobs run as they would, each reading a sixth of the young posts. The source
@@ -99,12 +99,14 @@ def content(count: int) -> list[tuple[int, str, dict[str, Any]]]:
     return rows
 
 
-def a_day(hourly: int) -> None:
+def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
     from orchestrate import warehouse
     from orchestrate.dbt import environment, parse, run_dbt
     from orchestrate.running import WITHOUT
     from orchestrate.targets import Target
-    from reconcile.check import check
+    from reconcile.capture.setup import setup
+    from reconcile.check import check, open_project
+    from reconcile.finding import Level
     from reconcile.project import Options
     from reconcile.verdict import Asked
 
@@ -133,6 +135,11 @@ def a_day(hourly: int) -> None:
         loaded = time.monotonic() - started
         parts: dict[str, list[float]] = {"collect": [], "build": [], "check": []}
         options = Options(project_dir=folder, profiles_dir=folder, target="embedded", selector="scheduled")
+        if captured:
+            with environment(target.environment()):
+                found = list(setup(open_project(options)))
+                assert not any(finding.level is Level.TROUBLE for finding in found), found
+                check(options, asked=Asked("auto"))  # proves each table once; from then on its changes are followed
         for _ in range(6):
             clock[0] += timedelta(minutes=10)
             marks = [time.monotonic()]
@@ -197,11 +204,12 @@ def twenty() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hourly", type=int, nargs="*", metavar="READINGS")
+    parser.add_argument("--capture", action="store_true", help="with change capture set up (reconcile setup)")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     if asked.hourly:
         for hourly in asked.hourly:
-            a_day(hourly)
+            a_day(hourly, asked.capture)
     else:
         twenty()
 
