@@ -7,7 +7,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import dlt
 from dlt.common.destination import Destination
+from dlt.common.runtime import signals
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.progress import TSupportedCollectors
@@ -240,10 +241,11 @@ def _content_types(pipeline: dlt.Pipeline) -> dict[str, str]:
 
 
 def _any_new(pipeline: dlt.Pipeline, rows: Rows) -> bool:
-    """Whether staging lacks one of the content rows, as dlt itself would tell by ``updated_at``: a load of none costs a
-    fifth of a job.
+    """Whether dlt would load one of the content rows, by the newest ``updated_at`` of its loads here: a load of none
+    costs a fifth of a job.
     """
-    newest = _newest_content(pipeline)
+    resources = pipeline.state.get("sources", {}).get(PIPELINE, {}).get("resources", {})
+    newest = resources.get("content_metadata", {}).get("incremental", {}).get("updated_at", {}).get("last_value")
     if newest is None or any(row["updated_at"] is None or row["updated_at"] > newest for row in rows):
         return True
     with pipeline.sql_client() as client:
@@ -300,7 +302,8 @@ def _row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
 
 def _run(pipeline: dlt.Pipeline, data: Any) -> None:
     try:
-        pipeline.run(data)
+        with _signals_let_through():
+            pipeline.run(data)
     except PipelineStepFailed as error:
         refused = _refused(pipeline)
         if refused is not None:
@@ -323,6 +326,20 @@ def _refused(pipeline: dlt.Pipeline) -> str | None:
         f"the warehouse refused rows of {job.job_file_info.table_name}: {reason}. What was to be loaded is kept in "
         f"{Path(job.file_path).parent}, and its posts stay due: mend the cause, then run again"
     )
+
+
+@contextmanager
+def _signals_let_through() -> Iterator[None]:
+    """dlt holds a signal back until a load ends, and forgets it where that ends well: Ctrl-C and SIGTERM would be lost.
+
+    A load may be interrupted at any moment: tests/extract/test_pipeline.py kills it.
+    """
+    intercepted = signals.intercepted_signals
+    signals.intercepted_signals = nullcontext  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signals.intercepted_signals = intercepted
 
 
 def _words_of(message: str) -> str:

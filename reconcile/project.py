@@ -11,7 +11,6 @@ import difflib
 import json
 import logging
 import os
-import re
 import sys
 import threading
 from argparse import Namespace
@@ -26,6 +25,7 @@ from reconcile.batches import batches_of
 from reconcile.builds import last_builds
 from reconcile.definition import Definition, Node, mentions, splice, why_volatile
 from reconcile.errors import ProjectError
+from reconcile.releases import check_release
 from reconcile.report import Excluded
 from reconcile.settings import names_of, settings_of
 
@@ -35,9 +35,6 @@ _QUIET = (
     *("--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check"),
     "--no-write-json",  # no one reads its artefacts in our target path, and writing a manifest is a third of a parse
 )
-# dbt-core's releases whose nodes, configs and invocations are the ones read here
-_OLDEST, _NEWEST = (1, 9), (1, 11)
-
 log = logging.getLogger("reconcile")
 _one_dbt = threading.Lock()
 BeforeConnect = Callable[[str, Path], None]
@@ -198,30 +195,19 @@ def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
     for each flag of that list: without this, each invocation costs more than the last. Raises ProjectError without dbt.
     """
     try:
+        from dbt import version
         from dbt.adapters.base import impl
         from dbt.cli.main import dbtRunner
     except ImportError as error:
         raise ProjectError(
             f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter"
         ) from error
-    _check_release()
+    check_release(version.__version__)
     flags = list(impl.DEFAULT_BASE_BEHAVIOR_FLAGS)
     try:
         return dbtRunner(manifest=manifest).invoke(arguments)
     finally:
         impl.DEFAULT_BASE_BEHAVIOR_FLAGS[:] = flags
-
-
-def _check_release() -> None:
-    from dbt import version
-
-    release = tuple(int(part) for part in re.findall(r"\d+", version.__version__)[:2])
-    if not _OLDEST <= release <= _NEWEST:
-        known = f"{_OLDEST[0]}.{_OLDEST[1]} to {_NEWEST[0]}.{_NEWEST[1]}"
-        raise ProjectError(
-            f"dbt-core {version.__version__} is installed, and reconcile knows {known}: install one of those "
-            "beside it, or a newer reconcile"
-        )
 
 
 def run_command(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
