@@ -31,6 +31,7 @@ import duckdb
 from extract.attempt import Attempt
 from extract.bulk_rules import (
     READ_COLUMNS,
+    SNAPSHOT_TYPES,
     SOURCE,
     Asked,
     accepted_sql,
@@ -48,13 +49,11 @@ from extract.errors import ExtractError, innermost_line
 from extract.history import candidates, expectations
 from extract.post_ids import PostId
 from extract.record import COUNTERS, READ, Count, Counters, Reading, Status
-from extract.staging import DATASET, TABLES, snapshot_row
+from extract.staging import DATASET, snapshot_row
 from extract.summary import Summary
 from extract.validate import CLOCK_TOLERANCE, Expected, Held, Judgement, Known, Verdict, judge
 
 _REAL, _HELD = "real_tweet_metrics", "quarantined_metrics"
-_COLUMNS = TABLES[_REAL][1]
-_TYPES = {"text": "VARCHAR", "timestamp": "TIMESTAMPTZ", "double": "DOUBLE", "bigint": "BIGINT", "bool": "BOOLEAN"}
 _READ = ("snapshot_id", "tweet_id", "collected_at", "status", "author", "profile_clicks", *COUNTERS)
 _POSTS_AT_ONCE = 500
 _ROUNDS = 20  # beyond it, what is left of a post is quicker judged row by row
@@ -167,7 +166,7 @@ class _Bulk:
                 file.write(json.dumps(row, default=datetime.isoformat) + "\n")
                 count += 1
         log.info("Judged %s of them one by one", f"{count:,}")
-        types = ", ".join(f"{name}: '{_TYPES.get(kind, 'JSON')}'" for name, kind in _COLUMNS.items())
+        types = ", ".join(f"{name}: '{kind}'" for name, kind in SNAPSHOT_TYPES.items())
         self._scratch.execute(
             f"create or replace temp table judged as select * from read_json({quoted(str(into))}, "
             f"format = 'newline_delimited', columns = {{{types}}})"
@@ -207,7 +206,7 @@ class _Bulk:
         self._fill("upto(tweet_id varchar, decided timestamptz)", [])
         for turn in range(_ROUNDS):
             found = self._scratch.execute(next_sql(", ".join(_READ))).fetchall()
-            out, slow = [], []
+            decided, out, slow = [], [], []
             for values in found:
                 row = dict(zip(_READ, values, strict=False))
                 tweet_id = row["tweet_id"]
@@ -215,13 +214,14 @@ class _Bulk:
                 expected = replace(self._expected(tweet_id), history=history, held=held[tweet_id])
                 judgement, made = self._judge(row, expected)
                 judged[tweet_id].append(made)
+                decided.append((tweet_id, row["collected_at"]))
                 if judgement.verdict is Verdict.SUSPECT:
                     held[tweet_id].append(Held(row["collected_at"], _counters(row), judgement.reasons))
                     out.append((row["snapshot_id"],))
                 if turn == _ROUNDS - 1 or any(warning.startswith("confirmed: ") for warning in judgement.warnings):
                     slow.append((tweet_id,))
                     del judged[tweet_id]
-            self._play_on([(row[1], row[2]) for row in found], out, slow)
+            self._play_on(decided, out, slow)
             if not found:
                 break
         for rows in judged.values():
@@ -346,12 +346,12 @@ def _stored(sql_client: Any, first: datetime | None, last: datetime | None) -> l
 def _write(client: Any, scratch: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Insert ``accepted`` and ``held`` and note the load, all in one transaction. The rows that went into each."""
     sql_client, load_id = client.sql_client, str(time.time())
-    columns = ", ".join((*_COLUMNS, "_dlt_load_id", "_dlt_id"))
+    columns = ", ".join((*SNAPSHOT_TYPES, "_dlt_load_id", "_dlt_id"))
     loaded = {}
     try:
         with sql_client.begin_transaction():
             for table, view in ((_REAL, "accepted"), (_HELD, "held")):
-                rows = f"select {', '.join(_COLUMNS)}, {quoted(load_id)}, snapshot_id from {view}"
+                rows = f"select {', '.join(SNAPSHOT_TYPES)}, {quoted(load_id)}, snapshot_id from {view}"
                 into = f"{DATASET}.{table} ({columns})"
                 if scratch is sql_client.native_connection:
                     [[loaded[table]]] = scratch.execute(f"insert into {into} {rows}").fetchall()

@@ -1,7 +1,8 @@
 """The validator's rules as SQL over all rows of a history at once, to find the posts on which none of them fires.
 
 They say only *whether* a rule fires, where every earlier row of the post was accepted; what a rule found, and what
-becomes of the row, is ``extract.validate``'s to say. tests/extract/test_bulk.py holds the two against each other.
+becomes of the row, is ``extract.validate``'s to say. Only warnings, which hold no row, are spelled here too.
+tests/extract/test_bulk.py holds the two against each other.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ _FITTING = {
     **dict.fromkeys(("author", "status", "snapshot_id"), ("VARCHAR",)),
 }
 READ_COLUMNS = frozenset(_FITTING)
+_TYPES = {"text": "VARCHAR", "timestamp": "TIMESTAMPTZ", "double": "DOUBLE", "bigint": "BIGINT", "bool": "BOOLEAN"}
+# the columns of a snapshot, with DuckDB's type of each
+SNAPSHOT_TYPES = {name: _TYPES.get(kind, "JSON") for name, kind in TABLES["real_tweet_metrics"][1].items()}
 
 
 @dataclass(frozen=True)
@@ -289,9 +293,5 @@ def _told_of_all(asked: Asked) -> dict[str, str]:
 def _columns(values: Mapping[str, str]) -> str:
     """Every column of a snapshot: as ``values`` say, else as the row has it, else NULL."""
     read = ("snapshot_id", "tweet_id", "collected_at", *COUNTERS, "profile_clicks", "status")
-    types = {"text": "varchar", "timestamp": "timestamptz", "double": "double", "bigint": "bigint", "bool": "boolean"}
-    found = []
-    for name, kind in TABLES["real_tweet_metrics"][1].items():
-        value = values.get(name) or (name if name in read else "null")
-        found.append(f"cast({value} as {types.get(kind, 'json')}) as {name}")
-    return ", ".join(found)
+    told = {name: name for name in read} | dict(values)
+    return ", ".join(f"cast({told.get(name, 'null')} as {kind}) as {name}" for name, kind in SNAPSHOT_TYPES.items())

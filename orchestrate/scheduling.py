@@ -173,7 +173,9 @@ class Schedule:
         try:
             self._after()
         except (Trouble, ExtractError) as error:
-            log.error("%s", error)
+            log.error("after %s: %s", job, error)
+        except Exception:  # nor one in what is told after it
+            log.exception("what follows %s failed: please report this", job)
         self._keep(timer)
         if sum(each.runs for each in self._state.jobs.values()) == 1:
             gc.collect()
@@ -212,10 +214,13 @@ def read_state(project: Path) -> ScheduleState | None:
         found = json.loads(state_path(project).read_text(encoding="utf-8"))
         jobs = {name: JobState(**state) for name, state in found.pop("jobs").items()}
         state = ScheduleState(**found, jobs=jobs)
-        os.kill(state.pid, 0)
-    except PermissionError:  # another user's process: it lives
-        return state
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    try:
+        os.kill(state.pid, 0)
+    except PermissionError:
+        return state  # another user's process: it lives
+    except OSError:
         return None
     return state
 

@@ -23,7 +23,7 @@ from extract.post_ids import snowflake
 from extract.record import COUNTERS, Count, Counters, Reading, Status
 from extract.summary import Summary
 from extract.validate import Expected, Held, Known, Verdict, judge
-from tests.extract.test_pipeline import NOW, Scripted, a_loader, an_address, collect, killed, open_pipeline, rows
+from tests.extract.test_pipeline import NOW, Scripted, a_loader, collect, killed, open_pipeline, rows
 
 Row = dict[str, Any]
 TYPES = {
@@ -73,16 +73,6 @@ def row(hours: float, tweet_id: str = MINE, **values: Any) -> Row:
 
 def load(pipeline: dlt.Pipeline, path: Path, content: Content | None = None, now: datetime = NOW) -> Summary:
     return run_bulk(pipeline, path, account="me", now=lambda: now, content=content)
-
-
-@pytest.fixture
-def address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    return an_address(engine_kind, tmp_path, request)
-
-
-@pytest.fixture
-def pipeline(address: str, tmp_path: Path) -> dlt.Pipeline:
-    return open_pipeline(address, tmp_path)
 
 
 def stored(pipeline: dlt.Pipeline) -> dict[str, tuple[str, list[str], list[str]]]:

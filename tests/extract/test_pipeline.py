@@ -28,7 +28,7 @@ from extract.post_ids import Network, snowflake
 from extract.record import Count, Counters, Reading, Status
 from extract.staging import TABLES
 from extract.summary import Summary
-from tests.conftest import ROOT, Database
+from tests.conftest import ROOT
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 IDS = [snowflake(NOW - timedelta(hours=h)) for h in (2, 3, 4, 30)]
@@ -74,24 +74,6 @@ class Scripted:
 def read(tweet_id: str, **values: int) -> Reading:
     counts = {"likes": 40, "retweets": 8, "replies": 6, "quotes": 2, "bookmarks": 7, "views": 2000, **values}
     return Reading(Status.OK, tweet_id=tweet_id, counters=Counters(**{k: Count(v, "x") for k, v in counts.items()}))
-
-
-def an_address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty warehouse: a DuckDB file's path, or a Postgres URL."""
-    if engine_kind == "duckdb":
-        return str(tmp_path / "w.duckdb")
-    database: Database = request.getfixturevalue("database")
-    return f"postgresql://postgres:x@localhost:5432/{database.name}?host={database.host}"
-
-
-@pytest.fixture
-def address(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    return an_address(engine_kind, tmp_path, request)
-
-
-@pytest.fixture
-def pipeline(address: str, tmp_path: Path) -> dlt.Pipeline:
-    return open_pipeline(address, tmp_path)
 
 
 def open_pipeline(address: str, folder: Path) -> dlt.Pipeline:

@@ -202,6 +202,10 @@ def test_half_written_state_files(house: House) -> None:
         text = path.read_text() if path.exists() else '{"host": "2026'
         path.write_text(text[: len(text) // 2])
     assert read_state(house.folder) is None
+    state_path(house.folder).unlink()
+    state_path(house.folder).mkdir()  # nor is one that cannot be read a reason to fail
+    assert read_state(house.folder) is None
+    state_path(house.folder).rmdir()
 
 
 def test_two_runs_at_once_wait_in_turn_and_say_for_whom(whole: House) -> None:
