@@ -28,6 +28,7 @@ from extract.due import BUDGET, SCHEDULES, due
 from extract.errors import ExtractError
 from extract.history import candidates, expectations
 from extract.holding import hold
+from extract.interrupts import interrupts_told
 from extract.judging import Rows, read_and_judge
 from extract.staging import DATASET, TABLES, columns, evolved_columns
 from extract.summary import Summary
@@ -129,7 +130,7 @@ def _prepared(
     """What every run begins and ends with: alone, on whole tables, with the newest content; its summary told."""
     refusal = "another `dlt pipeline engagement run` is at work here: wait until it ends"
     # dlt's working folder has no lock of its own
-    with hold(Path(pipeline.pipelines_dir) / "engagement.lock", f"the job {job}", refusal):
+    with interrupts_told(), hold(Path(pipeline.pipelines_dir) / "engagement.lock", f"the job {job}", refusal):
         summary = Summary(job, run_id or uuid.uuid4().hex[:12])
         log.info("Starting %s metrics collection", job)
         _finish_pending(pipeline)

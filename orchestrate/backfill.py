@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import innermost_line
+from extract.interrupts import interrupts_told
 from orchestrate.errors import Trouble
 
 TABLES = ("outcomes", "learning_posts", "tweet_metrics")
@@ -59,7 +60,8 @@ def backfill(
     for resource in source.resources.values():
         resource.apply_hints(primary_key=[])  # what stands twice is copied twice
     try:
-        pipeline.run(source, write_disposition="replace")
+        with interrupts_told():
+            pipeline.run(source, write_disposition="replace")
     except PipelineStepFailed as error:
         raise Trouble(f"the copy of {shown} failed, nothing was replaced: {innermost_line(error)}") from None
     return Backfilled(_verified(pipeline, tables))

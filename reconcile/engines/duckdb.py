@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -14,6 +15,7 @@ from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Estimate, Moment
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
+T = TypeVar("T")
 _BATCH = 2_000
 _LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
@@ -152,11 +154,11 @@ class DuckDBEngine:
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         cursor = self._run(sql, parameters)
-        while rows := cursor.fetchmany(_BATCH):
+        while rows := _interruptible(partial(cursor.fetchmany, _BATCH)):
             yield from rows
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._run(sql, parameters).fetchall()
+        return _interruptible(self._run(sql, parameters).fetchall)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         row = self._run(sql, parameters).fetchone()
@@ -193,9 +195,19 @@ class DuckDBEngine:
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         try:
-            return self._connection.execute(sql, list(parameters) or None)
+            return _interruptible(partial(self._connection.execute, sql, list(parameters) or None))
         except duckdb.Error as error:
             raise EvaluationFailed(_said(error)) from error
+
+
+def _interruptible(call: Callable[[], T]) -> T:
+    """Ctrl-C as Python has it: while a statement runs, DuckDB makes it a RuntimeError."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if "Query interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _column(row: tuple[Any, ...]) -> Column:

@@ -211,7 +211,8 @@ def test_the_sources_file_of_dbt_documents_the_same_columns_and_types() -> None:
 
 
 _LOADER = """
-import os, sys, pathlib
+import os, signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 import tests.extract.test_bulk as bulk
 import tests.extract.test_pipeline as t
@@ -225,10 +226,15 @@ for line in sys.stdin:
         if history:
             bulk.load(pipeline, pathlib.Path(history))
             os._exit(0)
-        t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.posted)
+        try:
+            t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.posted)
+        except KeyboardInterrupt:
+            os._exit(130)
+        except BaseException:
+            os._exit(1)
         os._exit(0)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -252,8 +258,8 @@ def a_loader() -> Iterator[subprocess.Popen[str]]:
     process.wait(30)
 
 
-def killed(loader: subprocess.Popen[str], moment: float, *told: object) -> None:
-    """Start a load and kill it ``moment`` seconds later, where it has not ended by then."""
+def killed(loader: subprocess.Popen[str], moment: float, *told: object, by: signal.Signals = signal.SIGKILL) -> int:
+    """Start a load and kill it ``moment`` seconds later, where it has not ended by then; what it exited with."""
     assert loader.stdin is not None
     assert loader.stdout is not None
     loader.stdin.write("\t".join(map(str, told)) + "\n")
@@ -261,14 +267,25 @@ def killed(loader: subprocess.Popen[str], moment: float, *told: object) -> None:
     load = int(loader.stdout.readline())
     time.sleep(moment)
     with suppress(ProcessLookupError):  # it was quicker
-        os.kill(load, signal.SIGKILL)
-    assert loader.stdout.readline() == "ended\n"
+        os.kill(load, by)
+    return int(loader.stdout.readline())
 
 
 @pytest.fixture(scope="module")
 def loader() -> Iterator[subprocess.Popen[str]]:
     with a_loader() as process:
         yield process
+
+
+def test_ctrl_c_in_any_step_is_no_failure_of_it(address: str, tmp_path: Path, loader: subprocess.Popen[str]) -> None:
+    """dlt wraps it in what it raises for a step that failed: whatever it stopped, it comes out as itself."""
+    moments = random.Random(11)
+    codes = [
+        killed(loader, moments.uniform(0.05, 0.5), address, tmp_path / str(turn), "", by=signal.SIGINT)
+        for turn in range(5)
+    ]
+    assert set(codes) <= {0, 130}
+    assert codes.count(130) >= 2
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +79,24 @@ class House:
         os.waitpid(child, 0)
         return True
 
+    def interrupt(self, phase: str) -> int:
+        """Press Ctrl-C in a phase of a job, in a child: 130 where that ended it, and as itself."""
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist's workers ignore it
+            log = logging.getLogger("orchestrate")
+            log.setLevel("INFO")
+            log.addHandler(_Presses(f"scheduled: {phase}"))
+            code = 1
+            try:
+                self.run()
+                code = 0
+            except KeyboardInterrupt:
+                code = 130
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
     def repair(self) -> int:
         options = Options(project_dir=self.folder, profiles_dir=self.folder, target="embedded")
         asked = Asked(None, True, True, 10_000, 100.0, lambda plan: True)
@@ -125,6 +145,24 @@ class House:
         packages = self.folder / ".levelset" / "dlt" / "pipelines" / "engagement" / "load"
         assert [path for name in ("new", "normalized") for path in (packages / name).glob("*")] == []
         assert list(self.folder.rglob(".*.half")) == []
+
+
+class _Presses(logging.Handler):
+    """Sends this process SIGINT from the moment on that a line is logged, each second until that has an effect."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(logging.INFO)
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == self._line:
+            threading.Thread(target=self._press, daemon=True).start()
+
+    def _press(self) -> None:
+        time.sleep(0.15)
+        while True:  # dbt may lose one that comes while it parses: a user presses again
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
 
 
 @contextmanager
