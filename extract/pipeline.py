@@ -231,7 +231,7 @@ def _load_content(pipeline: dlt.Pipeline, content: Content, now: datetime, new_c
     )
     _run(pipeline, loading)
     _analyze(pipeline, screened)
-    summary.content_rows = _row_counts(pipeline).get("content_metadata", 0)
+    summary.content_rows = row_counts(pipeline).get("content_metadata", 0)
     log.info("Content: %d new or changed decisions, %d refused", summary.content_rows, summary.content_refused)
 
 
@@ -295,7 +295,7 @@ def _analyze(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
                 client.execute_sql(f"analyze {DATASET}.{table}")
 
 
-def _row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
+def row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
     trace = pipeline.last_trace
     normalized = trace.last_normalize_info if trace else None
     return dict(normalized.row_counts) if normalized else {}

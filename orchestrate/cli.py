@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import click
 from extract import VERSION
 from orchestrate.errors import Trouble
 from orchestrate.jobs import log_to_stderr, say_trouble
+from orchestrate.serving import copy, down, psql, up
 
 
 def main() -> None:
@@ -55,29 +55,8 @@ def levelset() -> None:
     """Engagement metrics whose tables provably agree: the embedded warehouse and the demo."""
 
 
-@levelset.command()
-def up() -> int:
-    """Start the embedded warehouse (Postgres 18, on a socket that only you can open)."""
-    from orchestrate import warehouse
-    from orchestrate.targets import Target
-
-    project = warehouse.main_project()
-    server = warehouse.start(project)
-    warehouse.ensure_schemas(server, "staging", "analytics")
-    click.echo(f"warehouse is up: {Target('embedded', project).url}")
-    if server.export_line:
-        click.echo(f"its path is too long for profiles.yml to spell; before plain dbt commands: {server.export_line}")
-    return 0
-
-
-@levelset.command()
-def down() -> int:
-    """Stop the embedded warehouse. Its data stay in .levelset/."""
-    from orchestrate import warehouse
-
-    stopped = warehouse.stop(warehouse.main_project())
-    click.echo("warehouse is down" if stopped else "warehouse was not up")
-    return 0
+for _command in (up, down, psql, copy):
+    levelset.add_command(_command)
 
 
 @levelset.command()
@@ -112,21 +91,6 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
     webhook: object = dlt.secrets.get("health.webhook")
     tell_change(found, where.project, str(webhook) if webhook else None)
     return found.exit_code
-
-
-@levelset.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PSQL ARGUMENTS]...")
-def psql(arguments: tuple[str, ...]) -> int:
-    """Open psql on the embedded warehouse, or run it with psql's own arguments.
-
-    \b
-    levelset psql
-    levelset psql -c "select count(*) from analytics.outcomes"
-    """
-    from orchestrate import warehouse
-
-    server = warehouse.start(warehouse.main_project())
-    return subprocess.run([server.binaries / "psql", server.conninfo, *arguments], check=False).returncode
 
 
 @levelset.command()

@@ -112,9 +112,15 @@ def ensure_schemas(server: Server, *names: str) -> None:
 
 
 def before_connect(profile_target: str, project_dir: Path) -> None:
-    """reconcile's hook: start the server when the target is our embedded one and this project is ours."""
-    if profile_target == "embedded" and is_levelset_project(project_dir) and "PGHOST" not in os.environ:
+    """reconcile's hook: start the server when the target is our embedded one, or the lake, and this project is ours."""
+    if not is_levelset_project(project_dir):
+        return
+    if profile_target == "embedded" and "PGHOST" not in os.environ:
         os.environ["PGHOST"] = str(start(project_dir).socket)
+    if profile_target == "lake":
+        from orchestrate import lake
+
+        lake.start(project_dir)
 
 
 def is_levelset_project(folder: Path) -> bool:

@@ -43,12 +43,16 @@ class Bucketed:
         if len(self.key) == 1 and self.key[0].base in _INTEGERS:
             # a remainder has the sign of the key on all of them
             return f"coalesce(abs({quote(self.key[0].name)} % {self.buckets}), 0)"
-        return f"{self._number(f'md5({self._texts(self.key)})', 8)} % {self.buckets}"
+        return f"{self.engine.hex_number(f'md5({self._texts(self.key)})', 8)} % {self.buckets}"
 
     def sums(self) -> dict[int, Sum]:
         """Bucket -> rows in it, and the sum of their checksums."""
         texts = self._texts([*self.key, *self.columns])
-        digest = f'hashtextextended(({texts}) collate "C", 0)' if self.native else self._number(f"md5({texts})", 15)
+        digest = (
+            f'hashtextextended(({texts}) collate "C", 0)'
+            if self.native
+            else self.engine.hex_number(f"md5({texts})", 15)
+        )
         rows = self.engine.rows(
             f"select bucket, count(*), cast(sum(digest) as varchar) from ("
             f"select {self.bucket} as bucket, {digest} as digest from {self.table}) as digested group by bucket"
@@ -65,23 +69,10 @@ class Bucketed:
     def _text(self, column: Column) -> str:
         """A value's text; a free one with its length before it, so that no value can pass for another and a bar."""
         name = quote(column.name)
-        text = f"cast({name} as varchar)"
-        if self.engine.kind == "duckdb" and column.base in ("DOUBLE", "FLOAT"):
-            text = f"regexp_replace({text}, '\\.0$', '')"  # Postgres prints 1, DuckDB 1.0
-        if self.engine.kind == "postgres" and column.type == "numeric":
-            text = f"cast(trim_scale({name}) as varchar)"
-        if column.base == "bpchar":  # a cast would cut the blanks with which it travels
-            text = f"case when {name} is not null then format('%s', {name}) end"
+        text = self.engine.common_text(name, column)
         if column.base in _PLAIN:
             return f"coalesce({text}, '')"
         return f"coalesce(length({text}) || ':' || {text}, '-')"
-
-    def _number(self, digest: str, digits: int) -> str:
-        """The first hexadecimal digits of a digest as an integer."""
-        cut = f"substr({digest}, 1, {digits})"
-        if self.engine.kind == "duckdb":
-            return f"cast('0x' || {cut} as bigint)"
-        return f"cast(cast('x' || {cut} as bit({4 * digits})) as bigint)"
 
 
 def how_many(rows: int) -> int:

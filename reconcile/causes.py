@@ -239,7 +239,7 @@ def _other_sides(engine: Engine, definition: Definition, proof: Proof | None) ->
         found["s"] = stored_sql(definition.over(since), contract)
     if definition.sql is not None and not same_logic(proof.sql, definition.sql):
         found["f"] = stored_sql(proof.sql, contract)
-    return found
+    return {name: engine.given(sql) for name, sql in found.items()}
 
 
 def usable(engine: Engine, definition: Definition, proof: Proof | None) -> Proof | None:

@@ -82,10 +82,10 @@ def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: M
     as their own build casts them. ``sources`` narrows source relations: relation name -> a predicate on its rows.
     """
     order = _ancestors(model, nodes) if deep else []
-    names = {node.relation_name: f'"__reconcile_{i}_{node.name[:40]}"' for i, node in enumerate(order)}
+    names = {node.relation_name: marked(f"__reconcile_{i}_{node.name[:40]}") for i, node in enumerate(order)}
     parts = []
     for i, (relation, predicate) in enumerate((sources or {}).items()):
-        narrowed = f'"__reconcile_source_{i}"'
+        narrowed = marked(f"__reconcile_source_{i}")
         parts.append(f"{narrowed} as not materialized (\nselect * from {relation} where {predicate}\n)")
         names[relation] = narrowed
     for node in order:
@@ -104,7 +104,7 @@ def _batches(node: Node, names: Mapping[str, str], parts: list[str]) -> dict[str
     """Add what a microbatch model reads of its batches as CTEs to ``parts``: relation -> the CTE's name."""
     narrowed = {}
     for relation, predicate in node.batches.items():
-        narrowed[relation] = f'"__reconcile_batches_{len(parts)}"'
+        narrowed[relation] = marked(f"__reconcile_batches_{len(parts)}")
         parts.append(
             f"{narrowed[relation]} as not materialized (\n"
             f"select * from {names.get(relation, relation)} where {predicate}\n)"
@@ -124,13 +124,36 @@ def same_logic(sql: str, other: str) -> bool:
 
 
 def cast_to_contract(sql: str, contract: Mapping[str, str]) -> str:
-    columns = ", ".join(f"cast({quote(name)} as {kind}) as {quote(name)}" for name, kind in contract.items())
+    columns = ", ".join(f"cast({marked(name)} as {kind}) as {marked(name)}" for name, kind in contract.items())
     return f"select {columns} from (\n{sql}\n) as uncast"
 
 
 def quote(name: str) -> str:
     """An identifier, quoted; the same rule on Postgres and DuckDB."""
     return '"' + name.replace('"', '""') + '"'
+
+
+MARK = "/*name*/"
+
+
+def marked(name: str) -> str:
+    """``quote``, for a place in a model's own SQL: double quotes may hold texts there, which the mark tells apart."""
+    return MARK + quote(name)
+
+
+def outside_literals(sql: str, other: Callable[[str], str], name: Callable[[str], str]) -> str:
+    """``sql`` with what stands between its literals and comments put through ``other``, our marked names through
+    ``name``; the rest stays as it is."""
+    pieces, start, mark = [], 0, False
+    for match in _LITERALS_AND_COMMENTS.finditer(sql):
+        pieces.append(other(sql[start : match.start()]))
+        if match[0] == MARK:
+            mark = True
+        else:
+            pieces.append(name(match[0]) if mark else match[0])
+            mark = False
+        start = match.end()
+    return "".join([*pieces, other(sql[start:])])
 
 
 def why_volatile(sql: str) -> str | None:
@@ -156,11 +179,7 @@ _CTE = re.compile(r"\bas\s*\((?=\s*(?:select|with|values)\b)", re.IGNORECASE)
 
 def inlined(sql: str) -> str:
     """``sql`` with every CTE marked ``not materialized``: Postgres looks for a key inside those read twice, too."""
-    pieces, start = [], 0
-    for match in _LITERALS_AND_COMMENTS.finditer(sql):
-        pieces += [_CTE.sub("as not materialized (", sql[start : match.start()]), match[0]]
-        start = match.end()
-    return "".join([*pieces, _CTE.sub("as not materialized (", sql[start:])])
+    return outside_literals(sql, lambda text: _CTE.sub("as not materialized (", text), lambda name: MARK + name)
 
 
 def mentions(sql: str, relation_name: str) -> bool:

@@ -21,7 +21,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
 
 def is_at_home(engine: Engine) -> bool:
     """Whether the schema is there."""
-    return bool(engine.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [SCHEMA]))
+    return engine.has_schema(SCHEMA)
 
 
 def version_of(engine: Engine) -> int | None:

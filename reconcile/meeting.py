@@ -41,6 +41,7 @@ _IN_DUCKDB = {
     "jsonb": "JSON",
 }
 _WIDEST_DECIMAL = 38
+_SERVERS = ("postgres", "spark")  # whose rows travel through a file
 # what a database may have set otherwise, so that its values would be printed otherwise: rounded doubles, for one
 _PRINTED = {
     "timezone": "UTC",
@@ -85,7 +86,8 @@ class Meeting:
 
     def __init__(self, left: Side, right: Side, scratch: Path, wanted: Wanted) -> None:
         self._left, self._right, self._scratch, self._wanted = left, right, scratch, wanted
-        self._together = left.kind == right.kind == "postgres" and left.where == right.where
+        servers = left.kind == right.kind and left.kind in _SERVERS
+        self._together = servers and left.where == right.where
         self.engine: Engine
         if self._together:
             assert left.connect is not None
@@ -119,15 +121,15 @@ class Meeting:
         """Both sides, described as DuckDB will have them."""
         made: dict[str, _Guest] = {}
         sides = ((self._left, "left"), (self._right, "right"))
-        # a csv has no types of its own: it is read with those of the other side, so that one comes first
-        for side, name in sorted(sides, key=lambda item: _has_no_types(item[0])):
+        # a csv has no types of its own, a lake's times have either clock: the other side, whose they take, comes first
+        for side, name in sorted(sides, key=lambda item: _takes_types(item[0])):
             # the other side's types by the names that this side has for the columns
             renamed = self._wanted.renamed
             names = renamed if name == "right" else {there: here for here, there in renamed.items()}
             others = {column.name: column.type for guest in made.values() for column in guest.columns}
             known = {**others, **{here: others[there] for here, there in names.items() if there in others}}
-            if side.kind == "postgres":
-                made[name] = _from_postgres(side, self._scratch / name, stack)
+            if side.kind in _SERVERS:
+                made[name] = _from_server(side, self._scratch / name, stack, known)
             else:
                 source = _in_place(self.engine, side, name, known)
                 columns = self.engine.query_columns(f"select * from {source}")
@@ -166,7 +168,7 @@ class Meeting:
 
     def _sides(self, guests: tuple[_Guest, _Guest], buckets: int) -> tuple[Bucketed, Bucketed] | None:
         """Both sides for checksums, with every column that will be compared; None where keys cannot be told."""
-        if not self._wanted.key or not any(g.engine.kind == "postgres" for g in guests):
+        if not self._wanted.key or not any(guest.folder for guest in guests):
             return None
         left = {column.name: column for column in guests[0].columns}
         renamed = self._wanted.renamed
@@ -195,17 +197,16 @@ class _Guest:
     folder: Path | None = None  # where its rows travel to
 
     def estimate(self) -> int:
-        if self.engine.kind == "postgres":
-            plan = self.engine.plan(f"select * from {self.source}")
-            return plan.rows if plan is not None else 0
+        plan = self.engine.plan(f"select * from {self.source}")
+        if plan is not None:
+            return plan.rows
         return int(self.engine.one(f"select count(*) from {self.source}")[0])
 
     def selects(self, where: str | None, bucket: str, parts: int) -> list[str]:
         """The SELECTs by which DuckDB reads the side's rows, a part each; rows that have to travel do so now."""
-        if self.engine.kind != "postgres":
+        if self.folder is None:
             of = [f"{bucket} % {parts} = {part}" for part in range(parts)] if parts > 1 else ["true"]
             return [f"select * from {self.source} where {where or 'true'} and {part}" for part in of]
-        assert self.folder is not None
         assert isinstance(self.engine, CopiesOut)
         self.folder.mkdir(exist_ok=True)
         files = [self.folder / f"{part}.csv" for part in range(parts)]
@@ -222,8 +223,8 @@ def _count(sums: dict[int, Sum]) -> int:
     return sum(count for count, _ in sums.values())
 
 
-def _has_no_types(side: Side) -> bool:
-    return side.path is not None and side.path.suffix.lower() == ".csv"
+def _takes_types(side: Side) -> bool:
+    return side.kind == "spark" or (side.path is not None and side.path.suffix.lower() == ".csv")
 
 
 def _columns(engine: Engine, table: str, side: Side) -> list[Column]:
@@ -233,15 +234,20 @@ def _columns(engine: Engine, table: str, side: Side) -> list[Column]:
     return found
 
 
-def _from_postgres(side: Side, folder: Path, stack: ExitStack) -> _Guest:
+def _from_server(side: Side, folder: Path, stack: ExitStack, known: dict[str, str]) -> _Guest:
     assert side.connect is not None
     engine = side.connect()
     stack.callback(engine.close)
     stack.enter_context(engine.snapshot())
-    for name, value in _PRINTED.items():
-        engine.execute(f"set local {name} = {_literal(value)}")
+    if side.kind == "postgres":
+        for name, value in _PRINTED.items():
+            engine.execute(f"set local {name} = {_literal(value)}")
     own = _columns(engine, side.table, side)
-    columns = [Column(column.name, kind, kind.split("(")[0]) for column in own for kind in (_duckdb_type(column),)]
+    kinds = [
+        "TIMESTAMP" if column.either_clock and known.get(column.name) == "TIMESTAMP" else _duckdb_type(column)
+        for column in own
+    ]
+    columns = [Column(c.name, kind, kind.split("(")[0]) for c, kind in zip(own, kinds, strict=True)]
     return _Guest(engine, side.table, own, columns, folder)
 
 
@@ -275,7 +281,9 @@ def _duckdb_type(column: Column) -> str:
         match = re.fullmatch(r"numeric\((\d+),(\d+)\)", column.type)
         fits = match is not None and int(match[1]) <= _WIDEST_DECIMAL
         return f"DECIMAL({match[1]},{match[2]})" if fits and match else "VARCHAR"
-    return _IN_DUCKDB.get(column.base, "VARCHAR")
+    if column.base == "DECIMAL":
+        return column.type.upper()
+    return _IN_DUCKDB.get(column.base, column.base if column.base in _IN_DUCKDB.values() else "VARCHAR")
 
 
 def rename(select: str, columns: list[Column], names: dict[str, str]) -> str:

@@ -77,7 +77,9 @@ def prepare(
                 columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
             else:
                 columns.append(ComparedColumn(name, ignored=ignored, packed=engine.packed(quote(name), left[name])))
-    comparison = Comparison(expected_sql, actual_sql, parts, tuple(columns), as_of_sql if parts else None)
+    expected = engine.given(expected_sql)
+    as_of = engine.given(as_of_sql) if parts and as_of_sql is not None else None
+    comparison = Comparison(expected, engine.given(actual_sql), parts, tuple(columns), as_of)
     unique = bool(parts) and relation is not None and engine.has_unique_index(relation, key)
     return Prepared(comparison, tuple(actual_columns), tuple(changes), unique, relation)
 

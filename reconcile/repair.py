@@ -88,7 +88,7 @@ class RepairSession:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.engine = open_engine(project.connection)
+        self.engine = _open(project)
         self._given = Given(self.engine)
         self._once: dict[str, bool] = {}  # by model: every key stood once when it was judged
         self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
@@ -277,6 +277,14 @@ def repair_session(project: Project) -> Iterator[RepairSession]:
         session.close()
 
 
+def _open(project: Project) -> Engine:
+    engine = open_engine(project.connection)
+    if engine.why_no_repair is not None:
+        engine.close()
+        raise Refused(f"nothing is repaired on {engine.kind}: {engine.why_no_repair}")
+    return engine
+
+
 def _prepared(engine: Engine, definition: Definition) -> Prepared:
     prepared = prepare_definition(engine, definition, carry=True)
     if prepared is None:
@@ -304,7 +312,7 @@ def undo(project: Project, run_id: str, apply: bool) -> Applied:
 
     Without ``apply`` only counts what would be restored. Raises Refused for an unknown run.
     """
-    engine = open_engine(project.connection)
+    engine = _open(project)
     try:
         entries = journal.read(engine, run_id)
         done = Applied(new_run_id())

@@ -30,7 +30,7 @@ _TARGET = re.compile(r"(?P<target>[A-Za-z_][\w-]*):(?P<table>[^/]+)")
 
 @dataclass(frozen=True)
 class Side:
-    """One side as named by the user. ``kind``: postgres, duckdb or file; ``where`` never shows a password."""
+    """One side as named by the user. ``kind``: postgres, spark, duckdb or file; ``where`` never shows a password."""
 
     kind: str
     where: str
@@ -69,10 +69,16 @@ def parse_side(text: str, target_connection: Callable[[str], Connection]) -> Sid
     if adapter == "postgres":
         where = f"{credentials.host}:{credentials.port}/{credentials.database}"
         return Side("postgres", where, match["table"], lambda: open_engine(connection))
+    if adapter == "spark":
+        remote = (credentials.server_side_parameters or {}).get("spark.remote", "")
+        where = remote.removeprefix("sc://").split("/")[0]
+        return Side("spark", where, match["table"], lambda: open_engine(connection))
     if adapter == "duckdb":
         path = Path(credentials.path)
         return Side("duckdb", str(path), match["table"], path=path)
-    raise NotComparable(f"the adapter {adapter} of target {match['target']} is not supported: postgres or duckdb")
+    raise NotComparable(
+        f"the adapter {adapter} of target {match['target']} is not supported: postgres, duckdb or spark"
+    )
 
 
 def _postgres(address: str) -> Engine:

@@ -30,9 +30,10 @@ class Twisted:
 
 
 @lru_cache(maxsize=64)  # a watch asks again for every change
-def twisted(sql: str, dialect: str) -> Twisted | None:
-    """``sql`` both ways; None where nothing in it depends on an order. ``dialect``: postgres or duckdb.
+def twisted(sql: str, dialect: str, whole_row: str = "{}") -> Twisted | None:
+    """``sql`` both ways; None where nothing in it depends on an order. ``dialect``: as sqlglot names it.
 
+    ``whole_row`` is how a row is one value in it, by the name of the table that it is of.
     Raises ValueError where it cannot be parsed or a tie in it cannot be broken.
     """
     try:
@@ -41,7 +42,8 @@ def twisted(sql: str, dialect: str) -> Twisted | None:
         if not any(_constructs(tree)):
             return None
         constructs = tuple(dict.fromkeys(node.sql(dialect)[:_SHOWN] for node in _constructs(tree)))
-        one, other = (_broken(tree.copy(), dialect, desc).sql(dialect) for desc in (False, True))
+        said = _Said(dialect, whole_row)
+        one, other = (_broken(tree.copy(), said, desc).sql(dialect) for desc in (False, True))
     except (SqlglotError, RecursionError) as error:
         raise ValueError(f"its SQL cannot be taken apart ({str(error).splitlines()[0][:120]})") from error
     return Twisted(one, other, constructs)
@@ -94,13 +96,25 @@ def _yields_one_row(select: exp.Expr) -> bool:
     )
 
 
-def _broken(tree: exp.Expr, dialect: str, desc: bool) -> exp.Expr:
+@dataclass(frozen=True)
+class _Said:
+    """What a dialect has of its own."""
+
+    dialect: str
+    whole_row: str
+
+    def row(self, table: str) -> exp.Expr:
+        name = exp.to_identifier(table, quoted=True).sql(self.dialect)
+        return sqlglot.parse_one(self.whole_row.format(name), dialect=self.dialect)
+
+
+def _broken(tree: exp.Expr, said: _Said, desc: bool) -> exp.Expr:
     for node in list(_constructs(tree)):
         select = node.find_ancestor(exp.Select, exp.SetOperation)
         if not isinstance(select, exp.Select):
-            raise ValueError(f"no rows to break ties by in {node.sql(dialect)[:_SHOWN]}")
+            raise ValueError(f"no rows to break ties by in {node.sql(said.dialect)[:_SHOWN]}")
         inside = isinstance(node, _GATHERING)
-        term = exp.Ordered(this=_by_row(select, dialect, grouped=not inside), desc=desc)
+        term = exp.Ordered(this=_by_row(select, said, grouped=not inside), desc=desc)
         if inside:
             _order_inside(node, term)
         elif isinstance(node, exp.Window):
@@ -134,16 +148,15 @@ def _order_inside(node: exp.Expr, term: exp.Ordered) -> None:
         node.set("this", exp.Order(this=inner, expressions=[term]))
 
 
-def _by_row(select: exp.Select, dialect: str, grouped: bool) -> exp.Expr:
+def _by_row(select: exp.Select, said: _Said, grouped: bool) -> exp.Expr:
     """What tells any two rows of a SELECT apart: the text of its inputs' rows, or of what it groups by."""
     group = select.args.get("group")
     if grouped and group is not None:
         by = [_grouped_by(select, one) for one in group.expressions]
     else:
-        names = [source for source in _sources(select) if source]
-        by = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+        by = [said.row(source) for source in _sources(select) if source]
     if not by:
-        raise ValueError(f"no rows to break ties by in {select.sql(dialect)[:_SHOWN]}")
+        raise ValueError(f"no rows to break ties by in {select.sql(said.dialect)[:_SHOWN]}")
     texts = [exp.func("coalesce", exp.cast(one.copy(), "text"), exp.Literal.string("")) for one in by]
     joined: exp.Expr = texts[0]
     for text in texts[1:]:
@@ -161,8 +174,15 @@ def _grouped_by(select: exp.Select, one: exp.Expr) -> exp.Expr:
 def _sources(select: exp.Select) -> Iterator[str]:
     source = select.args.get("from_") or select.args.get("from")
     if source is not None:
-        yield source.this.alias_or_name
+        yield _name_of(source.this)
     for join in select.args.get("joins") or []:
-        yield join.this.alias_or_name
+        yield _name_of(join.this)
     for lateral in select.args.get("laterals") or []:
         yield lateral.alias_or_name
+
+
+def _name_of(source: exp.Expr) -> str:
+    """The name of what a FROM reads; a table of a schema gets its own as an alias: Sail knows no ``table.*`` else."""
+    if isinstance(source, exp.Table) and source.args.get("db") is not None and not source.alias:
+        source.set("alias", exp.TableAlias(this=source.this.copy()))
+    return source.alias_or_name

@@ -298,7 +298,8 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
 
     assert definition.sql is not None
     try:
-        ways = twisted(stored_sql(definition.sql, dict(definition.contract)), engine.kind)
+        stored = engine.spelled(stored_sql(definition.sql, dict(definition.contract)))
+        ways = twisted(stored, engine.dialect, engine.whole_row)
     except ValueError as error:
         return str(error)
     if ways is None:
@@ -310,8 +311,8 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
                 return None
             both = replace(
                 prepared.comparison,
-                expected=ways.one_way,
-                actual=ways.other_way,
+                expected=engine.given(ways.one_way),
+                actual=engine.given(ways.other_way),
                 columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
                 as_of=None,
             )

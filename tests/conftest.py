@@ -19,9 +19,10 @@ import pytest
 from extract.chromium import Chromium, find_chromium
 from orchestrate import warehouse
 from tests.forkserver import ForkServer
+from tests.lake import Lake, a_lake, a_server, is_installed
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINES = ("postgres", "duckdb")
+ENGINES = ("postgres", "duckdb", "sail")
 
 # what a developer's shell may hold must not reach the tests
 for _name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "DBT_TARGET", "DLT_DATA_DIR", "NO_COLOR"):
@@ -37,15 +38,21 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first: at the end no worker is alone with one of them."""
+    """The longest tests first: at the end no worker is alone with one of them. Without the extra there is no lake."""
     long = ("test_docs.py", "test_commands.py", "test_ci_files.py")
     items.sort(key=lambda item: item.path.name not in long)
+    if not is_installed():
+        items[:] = [item for item in items if item.get_closest_marker("scale") is None]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_kind" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--engine")
-        metafunc.parametrize("engine_kind", [chosen] if chosen else list(ENGINES))
+        engines = [chosen] if chosen else list(ENGINES)
+        if metafunc.definition.get_closest_marker("lake") is None:
+            engines = [engine for engine in engines if engine != "sail"]
+        marks = {"sail": [pytest.mark.scale]}
+        metafunc.parametrize("engine_kind", [pytest.param(e, marks=marks.get(e, [])) for e in engines])
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +114,19 @@ def _database(server: warehouse.Server, prefix: str) -> Iterator[Database]:
     yield Database(name, str(server.socket))
     with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The run's Sail server."""
+    with a_server(tmp_path_factory.mktemp("sail")) as address:
+        yield address
+
+
+@pytest.fixture
+def lake(spark_connect: str, tmp_path: Path) -> Iterator[Lake]:
+    with a_lake(spark_connect, tmp_path / "lake") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -21,16 +21,17 @@ from reconcile.project import Options, invoke_dbt
 from reconcile.report import Report, TableReport
 from reconcile.verdict import Asked
 from tests.conftest import Database
+from tests.lake import Lake
 
 _FAILED = ("error", "fail", "partial success")
 
 
 @dataclass
 class DbtProject:
-    """A dbt project on one warehouse: a Postgres database or a DuckDB file."""
+    """A dbt project on one warehouse: a Postgres database, a lake or a DuckDB file."""
 
     folder: Path
-    database: Database | None
+    database: Database | Lake | None
 
     @property
     def duckdb_file(self) -> Path:
@@ -44,7 +45,9 @@ class DbtProject:
 
     def profile(self, name: str) -> None:
         output: dict[str, object] = {"type": "duckdb", "path": str(self.duckdb_file), "schema": "main", "threads": 2}
-        if self.database is not None:
+        if isinstance(self.database, Lake):
+            output = self.database.output
+        elif self.database is not None:
             output = {
                 "type": "postgres",
                 "host": self.database.host,

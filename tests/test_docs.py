@@ -27,7 +27,14 @@ from tests.dbt_projects import DbtProject
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # what another test executes, as it stands: command -> that test
+_LAKE = "tests/orchestrate/test_lake.py::test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to"
 ELSEWHERE = {
+    "levelset up --target lake": "tests/orchestrate/test_lake.py::test_a_server_is_started_found_and_stopped",
+    "levelset down --target lake": "tests/orchestrate/test_lake.py::test_a_server_is_started_found_and_stopped",
+    "levelset copy": _LAKE,
+    "dbt build --target lake": _LAKE,
+    "reconcile check --target lake": _LAKE,
+    "reconcile diff embedded:analytics.outcomes lake:analytics.outcomes --key decision_id": _LAKE,
     "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_exactly_what_it_broke",
     "pytest": "tests/test_docs.py::test_every_command_of_our_own_project_does_what_it_says",  # this very run
     "dlt pipeline engagement run --target postgres": (

@@ -2,7 +2,24 @@
   Create the schema in which reconcile keeps its verdicts, and the loader's tables, empty, from the columns that the source declares. Only statements are emitted:
   looking relations up here would open a transaction that dbt-duckdb never commits.
 #}
-{% macro create_raw_tables() %}
+{% macro create_raw_tables() %}{{ return(adapter.dispatch('create_raw_tables', 'levelset')()) }}{% endmacro %}
+
+{# Spark takes one statement at a time. #}
+{% macro spark__create_raw_tables() %}
+    {%- if execute and var('create_raw_tables') and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') -%}
+        {%- for source in graph.sources.values() | selectattr('source_name', 'equalto', 'engagement') -%}
+            {%- do run_query(lake_schema(source.schema)) -%}
+            {%- set columns = [] -%}
+            {%- for column in source.columns.values() %}{% do columns.append(column.name ~ ' ' ~ raw_type(column.data_type)) %}{% endfor -%}
+            {%- do run_query(
+                'create table if not exists ' ~ source.schema ~ '.' ~ source.identifier ~ ' (' ~ columns | join(', ') ~ ') using delta'
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    select 1
+{% endmacro %}
+
+{% macro default__create_raw_tables() %}
     {% if execute and var('create_raw_tables') and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') %}
         {% for source in graph.sources.values() | selectattr('source_name', 'equalto', 'engagement') %}
 create schema if not exists {{ source.schema }};
@@ -21,6 +38,10 @@ select 1
 
 
 {% macro raw_type(name) %}{{ return(adapter.dispatch('raw_type', 'levelset')(name)) }}{% endmacro %}
+
+{% macro spark__raw_type(name) %}
+    {% do return({'varchar': 'string', 'json': 'string'}.get(name, name)) %}
+{% endmacro %}
 
 {% macro default__raw_type(name) %}
     {% do return({'timestamp': 'timestamp with time zone', 'json': 'json', 'double': 'double'}.get(name, name)) %}

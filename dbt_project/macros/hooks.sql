@@ -1,6 +1,10 @@
 {# The first seven words of a post. #}
-{% macro hook_text(content) -%}
-    cast(array_to_string((string_to_array({{ content }}, ' '))[1:7], ' ') as varchar)
+{% macro hook_text(content) %}{{ return(adapter.dispatch('hook_text', 'levelset')(content)) }}{% endmacro %}
+{% macro default__hook_text(content) -%}
+    cast(array_to_string((string_to_array({{ content }}, ' '))[1:7], ' ') as {{ text() }})
+{%- endmacro %}
+{% macro spark__hook_text(content) -%}
+    array_join(slice(split({{ content }}, ' '), 1, 7), ' ')
 {%- endmacro %}
 
 {#
@@ -10,13 +14,13 @@
 {% macro hook_type(hook) -%}
     cast(case
         when {{ hook }} is null or {{ hook }} = '' then null
-        when {{ hook }} ~ '^[0-9]+([.,][0-9]+)? ?%.*$' then 'percentage_first'
-        when {{ hook }} ~ '^[0-9].*$' then 'number_first'
-        when lower({{ hook }}) ~ '^(.*[?].*|(what|why|how|when|who|where|which) .*)$' then 'question'
-        when lower({{ hook }}) ~ '^(you|your|you''re) .*$' then 'direct_address'
-        when lower({{ hook }}) ~ '^(never|stop|don''t|do not|avoid|quit) .*$' then 'negative_command'
-        when lower({{ hook }}) ~ '^(.* )?(now|today|urgent|immediately|right now)( .*)?$' then 'urgency'
-        when lower({{ hook }}) ~ '^(.* )?(wrong|myth|lie|unpopular|contrary|nobody)( .*)?$' then 'contrarian'
+        when {{ hook }} {{ matches() }} '^[0-9]+([.,][0-9]+)? ?%.*$' then 'percentage_first'
+        when {{ hook }} {{ matches() }} '^[0-9].*$' then 'number_first'
+        when lower({{ hook }}) {{ matches() }} '^(.*[?].*|(what|why|how|when|who|where|which) .*)$' then 'question'
+        when lower({{ hook }}) {{ matches() }} '^(you|your|you''re) .*$' then 'direct_address'
+        when lower({{ hook }}) {{ matches() }} '^(never|stop|don''t|do not|avoid|quit) .*$' then 'negative_command'
+        when lower({{ hook }}) {{ matches() }} '^(.* )?(now|today|urgent|immediately|right now)( .*)?$' then 'urgency'
+        when lower({{ hook }}) {{ matches() }} '^(.* )?(wrong|myth|lie|unpopular|contrary|nobody)( .*)?$' then 'contrarian'
         else 'statement'
-    end as varchar)
+    end as {{ text() }})
 {%- endmacro %}

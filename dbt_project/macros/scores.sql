@@ -2,8 +2,8 @@
 {% macro viral_potential_score(engagement, impressions) -%}
     cast(round(cast(
         least(100.0, greatest(0.0,
-            20 * log10(cast({{ engagement }} + 1 as double precision))
-            + 30 * least(1.0, cast({{ engagement }} as double precision) / nullif({{ impressions }}, 0))
+            20 * log10(cast({{ engagement }} + 1 as {{ double() }}))
+            + 30 * least(1.0, cast({{ engagement }} as {{ double() }}) / nullif({{ impressions }}, 0))
         ))
         * case when {{ engagement }} is null or coalesce({{ impressions }}, 0) = 0 then null else 1 end
     as numeric(18, 6)), 0) as bigint)
@@ -16,8 +16,8 @@
 #}
 {% macro reward_composite(follows, retweets, replies, impressions) -%}
     cast((
-        0.5 * 1000 * cast({{ follows }} as double precision) / nullif({{ impressions }}, 0)
-        + 0.3 * cast({{ retweets }} as double precision) / nullif({{ impressions }}, 0)
-        + 0.15 * cast({{ replies }} as double precision) / nullif({{ impressions }}, 0)
-    ) * least(1.0, 1000.0 / nullif({{ impressions }}, 0)) as numeric(18, 6))
+        0.5 * 1000 * cast({{ follows }} as {{ double() }}) / nullif({{ impressions }}, 0)
+        + 0.3 * cast({{ retweets }} as {{ double() }}) / nullif({{ impressions }}, 0)
+        + 0.15 * cast({{ replies }} as {{ double() }}) / nullif({{ impressions }}, 0)
+    ) * least(1.0, cast(1000 as {{ double() }}) / nullif({{ impressions }}, 0)) as numeric(18, 6))
 {%- endmacro %}

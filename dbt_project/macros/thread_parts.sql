@@ -23,3 +23,20 @@
         case when jsonb_typeof(threads.thread_tweet_ids) = 'array' then threads.thread_tweet_ids else '[]' end
     ) with ordinality as parts (tweet_id, position)
 {% endmacro %}
+
+{% macro spark__thread_parts(relation) %}
+    select
+        decision_id,
+        position,
+        get(ids, position) as tweet_id,
+        get(contents, position) as content
+    from (
+        select
+            decision_id,
+            from_json(thread_tweet_ids, 'array<string>') as ids,
+            from_json(thread_parts, 'array<string>') as contents,
+            explode(sequence(0, json_array_length(thread_tweet_ids) - 1)) as position
+        from {{ relation }} as threads
+        where json_array_length(thread_tweet_ids) > 0
+    ) as parts
+{% endmacro %}

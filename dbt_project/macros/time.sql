@@ -1,12 +1,23 @@
 {# Times are naive UTC from the staging layer on: one rule, stated once, the same on every engine and session. #}
-{% macro utc(column) %}cast({{ column }} at time zone 'UTC' as timestamp){% endmacro %}
+{% macro utc(column) %}{{ return(adapter.dispatch('utc', 'levelset')(column)) }}{% endmacro %}
+{% macro default__utc(column) %}cast({{ column }} at time zone 'UTC' as timestamp){% endmacro %}
+{# The session's clock is UTC there (profiles.yml), and a timestamp is read off it. #}
+{% macro spark__utc(column) %}cast({{ column }} as timestamp){% endmacro %}
 
 {# When dlt loaded a row: its load id is the epoch of the load package. #}
-{% macro dlt_loaded_at(column='_dlt_load_id') -%}
-    cast(to_timestamp(cast({{ column }} as double precision)) at time zone 'UTC' as timestamp)
+{% macro dlt_loaded_at(column='_dlt_load_id') %}{{ return(adapter.dispatch('dlt_loaded_at', 'levelset')(column)) }}{% endmacro %}
+{% macro default__dlt_loaded_at(column) -%}
+    cast(to_timestamp(cast({{ column }} as {{ double() }})) at time zone 'UTC' as timestamp)
+{%- endmacro %}
+{% macro spark__dlt_loaded_at(column) -%}
+    timestamp_micros(cast(cast({{ column }} as decimal(20, 6)) * 1000000 as bigint))
 {%- endmacro %}
 
 {# The instant as a clock in the account's time zone shows it (var time_zone): hours and weekdays are its own. #}
-{% macro local_time(column) -%}
+{% macro local_time(column) %}{{ return(adapter.dispatch('local_time', 'levelset')(column)) }}{% endmacro %}
+{% macro default__local_time(column) -%}
     {% if var('time_zone') == 'UTC' %}{{ column }}{% else %}(({{ column }} at time zone 'UTC') at time zone '{{ var('time_zone') }}'){% endif %}
+{%- endmacro %}
+{% macro spark__local_time(column) -%}
+    {% if var('time_zone') == 'UTC' %}{{ column }}{% else %}from_utc_timestamp({{ column }}, '{{ var('time_zone') }}'){% endif %}
 {%- endmacro %}

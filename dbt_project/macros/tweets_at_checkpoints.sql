@@ -19,7 +19,7 @@ aged as (
     select
         snapshots.*,
         snapshots.likes + snapshots.retweets + snapshots.replies as engagement,
-        {{ ratio('extract(epoch from snapshots.collected_at - posts.posted_at)', '3600') }} as hours_after_post
+        {{ ratio(seconds_between('posts.posted_at', 'snapshots.collected_at'), '3600') }} as hours_after_post
     from {{ ref('stg_engagement__snapshots') }} as snapshots
     inner join posts on snapshots.tweet_id = posts.tweet_id
     where

@@ -144,7 +144,8 @@ def _new_generation(site: Site, result: dict[str, Any]) -> None:
 
 
 def _wrong_author(site: Site, result: dict[str, Any]) -> None:
-    result["core"]["user_results"]["result"]["core"]["screen_name"] = "a_neighbour"
+    if "core" in result:  # a tombstone tells no author
+        result["core"]["user_results"]["result"]["core"]["screen_name"] = "a_neighbour"
 
 
 def _wrong_post(site: Site, result: dict[str, Any]) -> None:

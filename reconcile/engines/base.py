@@ -24,6 +24,7 @@ class Column:
     generated: bool = False
     identity_always: bool = False
     collation: str | None = None  # quoted; None for types that have none, and where the engine knows one order only
+    either_clock: bool = False  # a time that stands for one with a zone and for one without, in UTC
 
     @property
     def unbounded(self) -> str:
@@ -57,9 +58,18 @@ class Engine(Protocol):
     """One connection to one database. Identifiers are quoted by us, values travel as parameters ($1, $2, ...)."""
 
     kind: str
+    dialect: str  # its SQL, as sqlglot names it
     row_id: tuple[str, ...]  # the hidden columns that name one stored row
+    whole_row: str  # a row as one value, by the name of the table that it is of: "{}" where that name alone is
+    why_no_repair: str | None  # None: it has what a repair needs
     row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
     skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
+
+    def spelled(self, sql: str) -> str:
+        """A definition in the engine's own dialect, also where we have put something around the model's SQL."""
+
+    def given(self, sql: str) -> str:
+        """A SELECT in the engine's own dialect (a definition) as our statements may hold it."""
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         """The columns of a table or view, in order; None where it does not exist."""
@@ -78,6 +88,12 @@ class Engine(Protocol):
 
     def as_text(self, expression: str) -> str:
         """An expression that prints a value without losing a digit."""
+
+    def common_text(self, expression: str, column: Column) -> str:
+        """``as_text`` of a value of this column, where it can be as other engines print the same value."""
+
+    def hex_number(self, digest: str, digits: int) -> str:
+        """An expression: the first so many (8 or 15) hexadecimal digits of a text as a whole number."""
 
     def literal(self, value: str | None) -> str:
         """A text as SQL has it, whatever it holds; null for None."""
@@ -138,6 +154,9 @@ class Engine(Protocol):
 
     def analyzed(self, relation_name: str) -> bool | None:
         """Whether the planner knows the table's size; None where the engine keeps no statistics of it."""
+
+    def has_schema(self, name: str) -> bool:
+        """Whether there is a schema of that name."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""

@@ -9,7 +9,7 @@ from reconcile.engines.base import Engine
 from reconcile.errors import ProjectError
 from reconcile.project import Connection
 
-ADAPTERS = ("postgres", "duckdb")
+ADAPTERS = ("postgres", "duckdb", "spark")
 
 
 def before_connect(target: str, project_dir: Path) -> None:
@@ -28,4 +28,8 @@ def open_engine(connection: Connection) -> Engine:
         from reconcile.engines.duckdb import DuckDBEngine
 
         return DuckDBEngine.from_dbt(connection.credentials)
+    if connection.adapter == "spark":
+        from reconcile.engines.spark import SparkEngine
+
+        return SparkEngine.from_dbt(connection.credentials)
     raise ProjectError(f"the adapter {connection.adapter} is not supported: one of {', '.join(ADAPTERS)}")

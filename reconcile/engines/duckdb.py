@@ -24,8 +24,10 @@ _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 class DuckDBEngine:
     """One connection to a database file (or ``:memory:``)."""
 
-    kind = "duckdb"
+    kind = dialect = "duckdb"
     row_id: tuple[str, ...] = ("rowid",)
+    whole_row = "{}"
+    why_no_repair: str | None = None
     row_lock = ""  # one process writes a DuckDB file, and a conflicting transaction fails whole
     skip_conflicts = ""
 
@@ -43,6 +45,12 @@ class DuckDBEngine:
     @classmethod
     def from_dbt(cls, credentials: Any) -> DuckDBEngine:
         return cls(credentials.path, settings=credentials.settings)
+
+    def spelled(self, sql: str) -> str:
+        return sql
+
+    def given(self, sql: str) -> str:
+        return sql
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         try:
@@ -68,6 +76,15 @@ class DuckDBEngine:
 
     def as_text(self, expression: str) -> str:
         return f"cast({expression} as varchar)"
+
+    def common_text(self, expression: str, column: Column) -> str:
+        text = self.as_text(expression)
+        if column.base in ("DOUBLE", "FLOAT"):
+            return f"regexp_replace({text}, '\\.0$', '')"  # Postgres prints 1, DuckDB 1.0
+        return text
+
+    def hex_number(self, digest: str, digits: int) -> str:
+        return f"cast('0x' || substr({digest}, 1, {digits}) as bigint)"
 
     def literal(self, value: str | None) -> str:
         return "null" if value is None else _literal(value)
@@ -130,6 +147,9 @@ class DuckDBEngine:
 
     def analyzed(self, relation_name: str) -> bool | None:
         return None
+
+    def has_schema(self, name: str) -> bool:
+        return bool(self.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [name]))
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

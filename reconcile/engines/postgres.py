@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from reconcile.definition import quote, why_volatile
 from reconcile.engines import postgres_catalog as catalog
 from reconcile.engines.base import Column, Estimate, Moment
+from reconcile.engines.postgres_spelling import PostgresSpelling, text_literal
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
 
 _BATCH = 2_000
@@ -29,11 +30,13 @@ _XMAX = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _ROW_XID = f"({_XMAX} - (({_XMAX} - xmin::text::bigint) & 4294967295))"
 
 
-class PostgresEngine:
+class PostgresEngine(PostgresSpelling):
     """One session. ``lock_timeout`` bounds every wait for a table that a running build holds."""
 
-    kind = "postgres"
+    kind = dialect = "postgres"
     row_id: tuple[str, ...] = ("tableoid", "ctid")  # a ctid alone names a row of every partition
+    whole_row = "{}"
+    why_no_repair: str | None = None
     row_lock = " for update of t"
     skip_conflicts = " on conflict do nothing"
 
@@ -69,6 +72,12 @@ class PostgresEngine:
             **extra,
         )
         return cls(conninfo, role=credentials.role, lock_timeout=lock_timeout)
+
+    def spelled(self, sql: str) -> str:
+        return sql
+
+    def given(self, sql: str) -> str:
+        return sql
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         oid = self._oid(relation_name)
@@ -115,19 +124,6 @@ class PostgresEngine:
                 "alter role ... set extra_float_digits = 1, or leave it out with meta.reconcile.ignore"
             )
         return f"({expression} + 0)::text"  # the sum of -0 and 0 is 0
-
-    def as_text(self, expression: str) -> str:
-        return f"({expression})::text"
-
-    def literal(self, value: str | None) -> str:
-        return "null" if value is None else _literal(value)
-
-    def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
-        names = ", ".join(_literal(name) for name, _ in texts)
-        return f"json_object(array[{names}], array[{', '.join(text for _, text in texts)}])::text"
-
-    def json_field(self, expression: str, name: str) -> str:
-        return f"({expression}::json ->> {_literal(name)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters
@@ -218,6 +214,9 @@ class PostgresEngine:
             "select reltuples >= 0 from pg_class where oid = $1 and relkind = 'r'", [self._oid(relation_name)]
         )
         return bool(found[0][0]) if found else None
+
+    def has_schema(self, name: str) -> bool:
+        return bool(self.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [name]))
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -319,7 +318,7 @@ class PostgresEngine:
     def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
         asked = ["select", *actions]
         held = self.one(
-            f"select {', '.join(f'has_table_privilege($1::oid, {_literal(action)})' for action in asked)}",
+            f"select {', '.join(f'has_table_privilege($1::oid, {text_literal(action)})' for action in asked)}",
             [self._oid(relation_name)],
         )
         return [action for action, may in zip(asked, held, strict=True) if not may]
@@ -347,10 +346,6 @@ class PostgresEngine:
             return self._connection.execute(sql, parameters or None)
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

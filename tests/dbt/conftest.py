@@ -9,5 +9,6 @@ from tests.dbt.warehouse import Warehouse, empty_warehouse
 
 @pytest.fixture
 def warehouse(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Warehouse:
-    database = request.getfixturevalue("database") if engine_kind == "postgres" else None
+    wanted = {"postgres": "database", "sail": "lake"}.get(engine_kind)
+    database = request.getfixturevalue(wanted) if wanted else None
     return empty_warehouse(tmp_path / "project", database)

@@ -12,6 +12,7 @@ from typing import Any
 from orchestrate.dbt import environment
 from tests.conftest import ROOT, Database
 from tests.dbt_projects import DbtProject
+from tests.lake import Lake
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
 CORE = {
@@ -46,19 +47,32 @@ class Warehouse:
         self.loads += 1
         load_id = f"{START.timestamp() + 86_400 * 30 + self.loads:.3f}"
         statements: list[str] = []
+        spelled = spark_literal if isinstance(self.project.database, Lake) else literal
         for table, rows in batches.items():
-            for i, row in enumerate(rows):
-                full = {**row, "_dlt_load_id": load_id, "_dlt_id": f"{table}{self.loads}_{i}"}
-                names = ", ".join(full)
-                values = ", ".join(literal(value) for value in full.values())
-                statements.append(f"delete from staging.{table} where {key[table]} = {literal(row[key[table]])}")
-                statements.append(f"insert into staging.{table} ({names}) values ({values})")
+            unique = {row[key[table]]: row for row in rows}.values()
+            told = [
+                {**row, "_dlt_load_id": load_id, "_dlt_id": f"{table}{self.loads}_{i}"} for i, row in enumerate(unique)
+            ]
+            if isinstance(self.project.database, Lake):  # Sail inserts whole rows
+                told = [dict.fromkeys(self.project.database.columns(f"staging.{table}")) | row for row in told]
+            for names in dict.fromkeys(tuple(row) for row in told):
+                same = [row for row in told if tuple(row) == names]
+                keys = ", ".join(spelled(row[key[table]]) for row in same)
+                values = ", ".join(f"({', '.join(spelled(value) for value in row.values())})" for row in same)
+                statements.append(f"delete from staging.{table} where {key[table]} in ({keys})")
+                statements.append(f"insert into staging.{table} ({', '.join(names)}) values {values}")
         self.project.run(*statements)
 
     def contents(self) -> dict[str, list[tuple[object, ...]]]:
         return {
             table: self.project.rows(f"select * from analytics.{table} order by {key}") for table, key in CORE.items()
         }
+
+
+def spark_literal(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"timestamp '{value.isoformat()}'"
+    return literal(value)
 
 
 def literal(value: Any) -> str:
@@ -73,15 +87,17 @@ def literal(value: Any) -> str:
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
 
 
-def empty_warehouse(folder: Path, database: Database | None) -> Warehouse:
-    """Our dbt project in ``folder``, built once over nothing: on a Postgres database, or on a DuckDB file."""
+def empty_warehouse(folder: Path, database: Database | Lake | None) -> Warehouse:
+    """Our dbt project in ``folder``, built once over nothing: on a Postgres database, a lake, or a DuckDB file."""
     folder.mkdir()
     for name in ("dbt_project.yml", "profiles.yml"):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "dbt_project", folder / "dbt_project")
     project = DbtProject(folder, database)
     variables = {"DBT_TARGET": "duckdb", "LEVELSET_DUCKDB": str(project.duckdb_file)}
-    if database is not None:
+    if isinstance(database, Lake):
+        variables = {"DBT_TARGET": "lake", **database.environment}
+    elif database is not None:
         variables = {
             "DBT_TARGET": "postgres",
             "PGHOST": database.host,

@@ -20,6 +20,7 @@ from reconcile.prepare import prepare
 from reconcile.project import Connection
 from tests.conftest import Database
 from tests.dbt_projects import Templates
+from tests.lake import Lake
 from tests.reconcile.bench import Bench, postgres, project_on
 
 
@@ -29,6 +30,8 @@ class Tables:
 
     engine: Engine
     kind: str
+    folder: Path | None = None
+    made: int = 0
 
     def run(self, *statements: str) -> None:
         for statement in statements:
@@ -37,10 +40,17 @@ class Tables:
     def make(self, columns: str, expected: list[tuple[Any, ...]], actual: list[tuple[Any, ...]]) -> None:
         """Both tables with the same columns; values are SQL literals."""
         for name, rows in (("expected", expected), ("actual", actual)):
-            self.run(f"drop table if exists {name}", f"create table {name} ({columns})")
+            self.run(f"drop table if exists {name}", f"create table {name} ({columns}){self._stored(name)}")
             if rows:
                 values = ", ".join("(" + ", ".join(map(str, row)) + ")" for row in rows)
                 self.run(f"insert into {name} values {values}")
+
+    def _stored(self, name: str) -> str:
+        """On the lake a folder for each table: Sail leaves that of a table that is dropped."""
+        if self.folder is None:
+            return ""
+        self.made += 1
+        return f" using delta location '{self.folder}/{self.made}/{name}'"
 
     def judge(self, *key: str, samples: int = 100, step: Step = lambda done, whole: None, **more: Any) -> Judged:
         expected_columns = self.engine.table_columns("expected")
@@ -63,12 +73,18 @@ class Tables:
 @pytest.fixture
 def tables(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[Tables]:
     engine: Engine
-    if engine_kind == "duckdb":
+    folder = None
+    if engine_kind == "sail":
+        from reconcile.engines.spark import SparkEngine
+
+        lake: Lake = request.getfixturevalue("lake")
+        engine, folder = SparkEngine(lake.remote), lake.folder
+    elif engine_kind == "duckdb":
         engine = DuckDBEngine(":memory:")
     else:
         database: Database = request.getfixturevalue("database")
         engine = PostgresEngine(database.conninfo)
-    yield Tables(engine, engine_kind)
+    yield Tables(engine, engine_kind, folder)
     engine.close()
 
 

@@ -8,12 +8,14 @@ import psycopg
 import pytest
 
 from reconcile.engines.postgres import PostgresEngine
-from reconcile.errors import NotComparable
+from reconcile.errors import EvaluationFailed, NotComparable
 from reconcile.report import Cell, Drift
 from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 
 NULL = "null"
+QUOTED = "'{}"
+pytestmark = pytest.mark.lake
 
 
 def test_equal_tables_are_level_and_move_no_rows(tables: Tables) -> None:
@@ -77,6 +79,16 @@ def test_values_that_look_alike_are_told_apart(tables: Tables, kind: str, left: 
         left, right = left.replace("'{", "'[").replace("}'", "]'"), right.replace("'{", "'[").replace("}'", "]'")
         if kind == "json":
             left, right = left.replace("[", "{").replace("]", "}"), right.replace("[", "{").replace("]", "}")
+    if tables.kind == "sail" and (kind in ("interval", "json") or "infinity" in left):
+        with pytest.raises(EvaluationFailed):  # Delta has no such type or value
+            tables.make(f"id integer, v {kind}", [(1, left)], [(1, right)])
+        return
+    if tables.kind == "sail" and kind.endswith("[]"):
+        of = "'{}'" if kind.startswith("varchar") else "{}"
+        left, right = (
+            NULL if value == NULL else f"array[{', '.join(of.format(v) for v in value.strip(QUOTED).split(','))}]"
+            for value in (left, right)
+        )
     tables.make(f"id integer, v {kind}", [(1, left), (2, NULL)], [(1, right), (2, NULL)])
     found = tables.judge("id")
 
@@ -219,8 +231,9 @@ def test_a_key_that_is_not_there_is_an_error_with_the_columns_that_are(tables: T
 def test_tolerance_and_ignored_columns(tables: Tables) -> None:
     tables.make(
         "id integer, x double precision, y double precision, z integer",
-        [(1, 1.0, 1.0, 1), (2, 1.0, NULL, 1), (3, "'nan'::float8", 1.0, 1)],
-        [(1, 1.05, 1.0, 2), (2, 1.2, 0.0, 3), (3, 1.0, 1.0, 4)],
+        # Sail 0.7 reads a NaN as 1.0 where a file's other values all are 1.0
+        [(1, 1.0, 1.0, 1), (2, 1.5, NULL, 1), (3, "'nan'::float8", 1.0, 1)],
+        [(1, 1.05, 1.0, 2), (2, 1.7, 0.0, 3), (3, 1.0, 1.0, 4)],
     )
     found = tables.judge("id", tolerance={"x": 0.1, "y": 0.1}, ignore=frozenset({"z"}))
 
@@ -228,10 +241,7 @@ def test_tolerance_and_ignored_columns(tables: Tables) -> None:
 
 
 def test_counts_are_exact_and_samples_are_capped(tables: Tables) -> None:
-    tables.run(
-        "create table expected as select n as id, n as v from generate_series(1, 5000) as s(n)",
-        "create table actual as select n as id, n + 1 as v from generate_series(1, 5000) as s(n)",
-    )
+    tables.make("id integer, v integer", [(n, n) for n in range(1, 5001)], [(n, n + 1) for n in range(1, 5001)])
     found = tables.judge("id", samples=7)
 
     assert found.drift == Drift(changed=5000)

@@ -38,7 +38,7 @@ def test_an_upstream_table_under_a_contract_is_cast_as_its_own_build_casts_it() 
     upstream = Node("a", "a", "x.a", "select 1.23 as v", (), "table", {"v": "numeric(4, 1)"})
     model = Node("c", "c", "x.c", "select * from x.a", ("a",), "incremental")
 
-    assert 'cast("v" as numeric(4, 1)) as "v"' in splice(model, {"a": upstream, "c": model})
+    assert 'cast(/*name*/"v" as numeric(4, 1)) as /*name*/"v"' in splice(model, {"a": upstream, "c": model})
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 from tests.reconcile.test_diff import compared, duck, postgres
 
+pytestmark = pytest.mark.lake
 KEYS = {
     "uuid": ["00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
     "bigint": ["-9223372036854775808", "9223372036854775807", "0", "-1"],

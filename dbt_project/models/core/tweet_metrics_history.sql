@@ -44,7 +44,7 @@ final as (
         snapshots.quotes as quotes_count,
         snapshots.bookmarks as bookmarks_count,
         snapshots.views as impressions_count,
-        {{ ratio('extract(epoch from snapshots.collected_at - posts.posted_at)', '3600') }} as hours_after_post,
+        {{ ratio(seconds_between('posts.posted_at', 'snapshots.collected_at'), '3600') }} as hours_after_post,
         snapshots.collected_at,
         posts.posted_at as created_at,
         greatest(posts.loaded_at, snapshots.loaded_at) as loaded_at

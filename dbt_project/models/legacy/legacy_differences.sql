@@ -21,7 +21,7 @@ with joined as (
     from {{ ref(name) }} as ours
     full outer join (
         select
-            coalesce(cast({{ key }} as varchar), '') as row_key,
+            coalesce(cast({{ key }} as {{ text() }}), '') as row_key,
             count(*) as legacy_rows,
             {% for counter in counters -%}
             max({{ counter }}) as {{ counter }},
@@ -61,9 +61,9 @@ caused as (
 )
 
 select
-    cast(table_name as varchar) as table_name,
-    cast(row_key as varchar) as row_key,
-    cast(cause as varchar) as cause,
+    cast(table_name as {{ text() }}) as table_name,
+    cast(row_key as {{ text() }}) as row_key,
+    cast(cause as {{ text() }}) as cause,
     legacy_rows
 from caused
 where cause is not null

@@ -72,8 +72,8 @@ ranked as (
 
 select
     cast(pattern_rank as integer) as pattern_rank,
-    cast(pattern_type as varchar) as pattern_type,
-    cast(pattern as varchar) as pattern,
+    cast(pattern_type as {{ text() }}) as pattern_type,
+    cast(pattern as {{ text() }}) as pattern,
     posts,
     cast(mean_impressions as numeric(18, 6)) as mean_impressions,
     cast(lift as numeric(18, 6)) as lift,

@@ -23,9 +23,9 @@ with counted as (
 )
 
 select
-    cast(table_name || '.' || column_name as varchar) as column_id,
-    cast(table_name as varchar) as table_name,
-    cast(column_name as varchar) as column_name,
+    cast(table_name || '.' || column_name as {{ text() }}) as column_id,
+    cast(table_name as {{ text() }}) as table_name,
+    cast(column_name as {{ text() }}) as column_name,
     rows_in_all,
     rows_known,
     rows_zero,

@@ -4,7 +4,7 @@ with attempts as (
     select
         cast(collected_at as date) as collected_on,
         status,
-        cast(null as varchar) as verdict
+        cast(null as {{ text() }}) as verdict
     from {{ ref('stg_engagement__snapshots') }}
 
     union all

@@ -12,7 +12,7 @@ with latest as (
 )
 
 select
-    cast(decision_type || ' ' || coalesce(hook_type, 'none') as varchar) as signal_id,
+    cast(decision_type || ' ' || coalesce(hook_type, 'none') as {{ text() }}) as signal_id,
     decision_type,
     hook_type,
     count(*) as outcomes,

@@ -47,7 +47,7 @@ select
     engagement,
     engagement_rate,
     cast(extract(hour from posted_locally_at) as integer) as post_hour,
-    cast(extract(isodow from posted_locally_at) as integer) as post_weekday,
+    {{ iso_weekday('posted_locally_at') }} as post_weekday,
     cast(posted_locally_at as date) as post_date,
     posted_at
 from joined

@@ -44,9 +44,9 @@ newest as (
 )
 
 select
-    cast(loads.source_name as varchar) as source_name,
+    cast(loads.source_name as {{ text() }}) as source_name,
     loads.loaded_rows,
-    {{ ratio('extract(epoch from newest.loaded_at - loads.newest_loaded_at)', '3600') }} as hours_behind,
+    {{ ratio(seconds_between('loads.newest_loaded_at', 'newest.loaded_at'), '3600') }} as hours_behind,
     loads.newest_observed_at,
     loads.newest_loaded_at
 from loads

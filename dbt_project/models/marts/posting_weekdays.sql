@@ -29,7 +29,9 @@ best_hours as (
 
     select
         post_weekday,
-        string_agg(cast(post_hour as varchar), ',' order by hour_rank) as top_hours
+        max(case when hour_rank = 1 then cast(post_hour as {{ text() }}) end)
+        || coalesce(',' || max(case when hour_rank = 2 then cast(post_hour as {{ text() }}) end), '')
+        || coalesce(',' || max(case when hour_rank = 3 then cast(post_hour as {{ text() }}) end), '') as top_hours
     from hours
     where hour_rank <= 3
     group by post_weekday
@@ -53,7 +55,7 @@ select
     cast(by_weekday.mean_rate as numeric(18, 6)) as mean_engagement_rate,
     {{ ratio('by_weekday.mean_rate', 'overall.mean_rate') }} as multiplier,
     cast(least(1.0, by_weekday.posts / 50.0) as numeric(18, 6)) as confidence,
-    cast(best_hours.top_hours as varchar) as top_hours
+    cast(best_hours.top_hours as {{ text() }}) as top_hours
 from by_weekday
 inner join best_hours on by_weekday.post_weekday = best_hours.post_weekday
 cross join overall

@@ -38,9 +38,9 @@ with predictions as (
 )
 
 select
-    cast(predicted_by || ' ' || measure as varchar) as prediction_id,
-    cast(predicted_by as varchar) as predicted_by,
-    cast(measure as varchar) as measure,
+    cast(predicted_by || ' ' || measure as {{ text() }}) as prediction_id,
+    cast(predicted_by as {{ text() }}) as predicted_by,
+    cast(measure as {{ text() }}) as measure,
     count(*) as predictions,
     {{ mean('abs(predicted - actual)') }} as mean_absolute_error,
     {{ mean('predicted - actual') }} as mean_error

@@ -15,13 +15,13 @@ compared as (
 )
 
 select
-    cast(run_id || '.' || model_name as varchar) as verdict_id,
-    cast(run_id as varchar) as run_id,
-    cast(model_name as varchar) as model_name,
-    cast(command as varchar) as command,
-    cast(verdict as varchar) as verdict,
-    cast(verdict_before as varchar) as verdict_before,
-    cast(scope as varchar) as scope,
+    cast(run_id || '.' || model_name as {{ text() }}) as verdict_id,
+    cast(run_id as {{ text() }}) as run_id,
+    cast(model_name as {{ text() }}) as model_name,
+    cast(command as {{ text() }}) as command,
+    cast(verdict as {{ text() }}) as verdict,
+    cast(verdict_before as {{ text() }}) as verdict_before,
+    cast(scope as {{ text() }}) as scope,
     cast(keys_drifted as bigint) as keys_drifted,
     missing,
     extra,

@@ -22,7 +22,7 @@ from {{ verdicts }}
 from (
     select
         {%- for name in ['run_id', 'command', 'unique_id', 'model', 'verdict', 'scope'] %}
-        cast(null as varchar) as {{ name }},
+        cast(null as {{ text() }}) as {{ name }},
         {%- endfor %}
         {%- for name in ['missing', 'extra', 'changed', 'duplicate', 'null_key', 'pending', 'elapsed_ms'] %}
         cast(null as bigint) as {{ name }},

@@ -1,0 +1,166 @@
+"""A dbt project in Spark's own SQL, on Delta tables behind Sail: judged by the engine, told as on every other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from reconcile.engines.spark import SparkEngine, connect
+from reconcile.errors import ConnectionFailed, Refused
+from reconcile.repair import RepairSession
+from reconcile.report import Drift, Report, Verdict
+from tests.dbt_projects import DbtProject, judged, table
+from tests.lake import Lake
+
+pytestmark = pytest.mark.scale
+
+_INCREMENTAL = """
+{{ config(materialized='incremental', incremental_strategy='merge', file_format='delta', unique_key='user_id') }}
+"""
+FILES = {
+    "dbt_project.yml": "name: lakehouse\nversion: '1.0'\nprofile: lakehouse\nmodel-paths: [models]\n",
+    "models/schema.yml": """
+version: 2
+sources:
+  - name: raw
+    schema: main
+    tables:
+      - name: events
+        config: {loaded_at_field: loaded_at}
+models:
+  - name: named
+    config: {contract: {enforced: true}}
+    columns:
+      - {name: user_id, data_type: bigint}
+      - {name: label, data_type: string}
+      - {name: amount, data_type: "decimal(12, 2)"}
+""",
+    # double quotes hold a text there, and it looks like a CTE of ours
+    "models/named.sql": """
+{{ config(materialized='table', file_format='delta') }}
+select user_id, "as not materialized (" || kind as label, cast(amount as decimal(12, 2)) as amount
+from {{ source('raw', 'events') }}
+""",
+    "models/totals.sql": _INCREMENTAL
+    + """
+select user_id, count(*) as events, sum(amount) as amount, max(label) as label
+from {{ ref('named') }}
+{% if is_incremental() %}where user_id in (select user_id from {{ ref('named') }} where amount > 90){% endif %}
+group by user_id
+""",
+    "models/latest.sql": _INCREMENTAL
+    + """
+select user_id, kind from (
+    select user_id, kind, row_number() over (partition by user_id order by loaded_at desc) as n
+    from {{ source('raw', 'events') }}
+) where n = 1
+""",
+    "models/stamped.sql": _INCREMENTAL
+    + "select user_id, current_timestamp() as at from {{ source('raw', 'events') }} group by user_id\n",
+}
+
+
+@pytest.fixture(scope="module")
+def house(spark_connect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtProject]:
+    """Built once: 100 users of three events each, one of which has two at one instant."""
+    from tests.lake import a_lake
+
+    folder = tmp_path_factory.mktemp("lakehouse")
+    with a_lake(spark_connect, folder / "lake") as lake:
+        project = DbtProject(folder, lake)
+        project.write(FILES)
+        project.profile("lakehouse")
+        lake.run(
+            "create table events (user_id bigint, kind string, amount double, loaded_at timestamp) using delta",
+            "insert into events select id % 100, concat('kind ', id), id, timestamp_seconds(1767225600 + id)"
+            " from range(300)",
+        )
+        project.dbt("run")
+        yield project
+
+
+def test_what_was_built_is_level(house: DbtProject) -> None:
+    report = judged(house, "totals", "latest")
+
+    assert report.verdict is Verdict.LEVEL, [(t.name, t.error, t.drift) for t in report.tables]
+    assert {(t.scope.rows_expected, t.scope.rows_actual) for t in report.tables} == {(100, 100)}
+    assert "captured on Postgres only" in judged_auto(house).tables[0].scope.reason
+
+
+def judged_auto(house: DbtProject) -> Report:
+    from reconcile.verdict import Asked
+
+    return judged(house, "totals", asked=Asked("auto"))
+
+
+def test_every_kind_of_drift_is_found_with_its_values(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    lake.run(
+        "update main.totals set events = 7 where user_id = 5",
+        "delete from main.totals where user_id in (8, 9)",
+        "insert into main.totals select 1000 as user_id, events, amount, label from main.totals where user_id = 1",
+        "insert into main.totals select * from main.totals where user_id = 2",
+        "insert into main.totals select cast(null as bigint) as user_id, events, amount, label from main.totals"
+        " where user_id = 3",
+    )
+    found = table(judged(house, "totals"), "totals")
+
+    assert found.drift == Drift(missing=2, extra=1, changed=1, duplicate=1, null_key=1)
+    assert found.columns == {"events": 1}
+    changed = next(sample for sample in found.samples if sample.kind == "changed")
+    assert (changed.key, changed.columns["events"].expected, changed.columns["events"].actual) == (
+        {"user_id": "5"},
+        "3",
+        "7",
+    )
+
+    house.dbt("run", "--full-refresh", "-s", "totals")
+    assert judged(house, "totals").verdict is Verdict.LEVEL
+
+
+def test_an_order_that_ties_and_a_clock_are_no_definitions(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    lake.run("insert into main.events select user_id, 'another', amount, loaded_at from main.events where user_id = 7")
+    report = judged(house, "latest", "stamped")
+
+    assert [t.verdict for t in report.tables] == [Verdict.UNVERIFIED, Verdict.UNVERIFIED]
+    assert "orders by ties" in str(table(report, "latest").error)
+    assert "current_timestamp" in str(table(report, "stamped").error)
+    lake.run("delete from main.events where kind = 'another'")
+
+
+def test_nothing_is_repaired_there(house: DbtProject) -> None:
+    from reconcile.check import open_project
+    from reconcile.project import Options
+
+    project = open_project(Options(project_dir=house.folder, profiles_dir=house.folder))
+    with pytest.raises(Refused, match="full-refresh"):
+        RepairSession(project)
+
+
+def test_a_table_that_is_not_there_says_what_to_run(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    lake.run("drop table main.latest")
+    found = table(judged(house, "latest"), "latest")
+
+    assert found.verdict is Verdict.ERROR
+    assert found.error == "main.latest does not exist: run `dbt build -s latest` first"
+
+
+def test_nobody_answers_at_that_address() -> None:
+    with pytest.raises(ConnectionFailed, match=r"cannot reach Spark Connect at 127\.0\.0\.1:9: .*refused"):
+        connect("sc://127.0.0.1:9/;token=secret")
+
+
+def test_a_quote_in_a_value_stays_in_it(house: DbtProject) -> None:
+    assert isinstance(house.database, Lake)
+    engine = SparkEngine(house.database.remote)
+    hostile = 'it\'s \\ "so" `x`; drop table t --'
+
+    assert engine.one(f"select {engine.literal(hostile)}") == (hostile,)
+    assert engine.one("select $1", [hostile]) == (hostile,)
+    engine.close()
