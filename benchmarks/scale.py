@@ -3,7 +3,8 @@
     uv run python benchmarks/scale.py [--rows 250000]
 
 A Delta table and what it should hold, alike but for three rows, behind Sail on this machine: CPU seconds and memory are
-the server's, with its workers, which are threads of one process; tasks are what it counts itself. Verdicts are asserted.
+the server's, with its workers, which are threads of its process; tasks are what it counts itself. The verdict is
+asserted.
 """
 
 from __future__ import annotations

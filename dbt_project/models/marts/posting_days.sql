@@ -25,5 +25,7 @@ select
     engagement,
     engagement_per_post,
     mean_engagement_rate,
-    cast(case when posts <= 10 then 'up to 10' when posts <= 20 then '11 to 20' else 'over 20' end as {{ text() }}) as band
+    cast(
+        case when posts <= 10 then 'up to 10' when posts <= 20 then '11 to 20' else 'over 20' end as {{ text() }}
+    ) as band
 from by_day
