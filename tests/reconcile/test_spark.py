@@ -1,7 +1,7 @@
 """Real Spark, standalone: a master, two workers of one core each, and a Connect server. `uv run pytest -m spark -n 0`.
 
 Java is needed, and a Spark: that of SPARK_HOME, or pyspark of the client's version, which is fetched (460 MB). No jar
-of Delta can be had here, so the tables are Parquet: what is tried is our SQL on Spark's own engine, not Delta's commits.
+of Delta can be had here, so the tables are Parquet: tried is our SQL on Spark's own engine, not Delta's commits.
 """
 
 from __future__ import annotations
