@@ -119,6 +119,8 @@ def test_every_kind_of_drift_is_found_with_its_values(house: DbtProject) -> None
         "7",
     )
 
+    assert found.causes == {"duplicate": 1, "manual_edit": 3, "unknown": 1}  # what wrote a row is not known there
+
     house.dbt("run", "--full-refresh", "-s", "totals")
     assert judged(house, "totals").verdict is Verdict.LEVEL
 
