@@ -69,9 +69,9 @@ def a_server(folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         address = f"sc://127.0.0.1:{free.getsockname()[1]}"
     with environment({"SPARK_REMOTE": address}):
-        lake.start(folder)
-        forget_session()
         try:
+            lake.start(folder)
+            forget_session()
             yield address
         finally:
             lake.stop(folder)
