@@ -86,7 +86,7 @@ def start(project: Path, workers: int = WORKERS) -> Lake:
         if lake.host not in _LOOPBACK:
             raise Trouble(f"no Spark Connect server answers at {lake.host}:{lake.port}: start it, or mend SPARK_REMOTE")
         lake.note.parent.mkdir(parents=True, exist_ok=True)
-        with hold(lake.note.with_suffix(".lock"), "levelset up", "another process starts the lake: wait for it"):
+        with hold(lake.note.with_suffix(".lock"), "levelset up", "another process starts the lake", _STARTS_WITHIN):
             if not _listens(lake):
                 _serve(lake, workers)
     attach(lake)

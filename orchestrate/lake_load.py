@@ -21,8 +21,7 @@ _REPLACED = ("content_metadata",)
 def copy_staging(source: Target) -> dict[str, int]:
     """Bring the lake's staging to what that target's holds: append-only tables by what was loaded since the last copy.
 
-    Rows copied, a table. Raises Trouble where either side cannot be reached, where another copy runs, or where not as
-    many rows stand in the lake as in the warehouse.
+    Rows copied, a table. Raises Trouble where either side cannot be reached, or where another copy runs.
     """
     import dlt
     from dlt.pipeline.exceptions import PipelineStepFailed

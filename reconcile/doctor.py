@@ -77,6 +77,8 @@ def _repair(engine: Engine) -> Finding:
     if engine.kind == "duckdb":
         said = "one process has the file: a repair needs it to itself, and locks no single rows"
         return Finding(Level.FINE, "repair", said)
+    if engine.why_no_repair is not None:
+        return Finding(Level.FINE, "repair", f"nothing is repaired on {engine.kind}: {engine.why_no_repair}")
     if engine.may_journal():
         return Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
     said = "this role may check and not repair: it cannot create or write schema reconcile"

@@ -177,7 +177,8 @@ class Meeting:
         if not set(self._wanted.key) <= set(shared):
             return None  # the comparison itself says why
         others = [name for name in shared if name not in self._wanted.key]
-        native = len({(guest.engine.kind, guest.engine.version()) for guest in guests}) == 1
+        kinds = {(guest.engine.kind, guest.engine.version()) for guest in guests}
+        native = len(kinds) == 1 and guests[0].engine.kind == "postgres"
         made = []
         for guest, names in zip(guests, (left, right), strict=True):
             own = {column.name: column for column in guest.own}

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import duckdb
 
 from reconcile.definition import quote, why_volatile_beside
-from reconcile.engines.base import Column, Estimate, Moment
+from reconcile.engines.base import Column, Moment
+from reconcile.engines.plain import PlainEngine
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")
@@ -21,15 +22,13 @@ _LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
 
-class DuckDBEngine:
+class DuckDBEngine(PlainEngine):
     """One connection to a database file (or ``:memory:``)."""
 
     kind = dialect = "duckdb"
     row_id: tuple[str, ...] = ("rowid",)
     whole_row = "{}"
     why_no_repair: str | None = None
-    row_lock = ""  # one process writes a DuckDB file, and a conflicting transaction fails whole
-    skip_conflicts = ""
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
@@ -64,9 +63,6 @@ class DuckDBEngine:
     def query_columns(self, sql: str) -> list[Column]:
         return [_column(row) for row in self._run(f"describe select * from (\n{sql}\n) as described").fetchall()]
 
-    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
-        return False  # constraints are not looked up: counting duplicates is cheap here
-
     def comparable(self, expression: str, column: Column) -> str:
         # one month and 30 days are equal intervals, and not the same value
         return f"cast({expression} as varchar)" if "INTERVAL" in column.base else expression
@@ -99,15 +95,6 @@ class DuckDBEngine:
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
 
-    def plan(self, sql: str) -> Estimate | None:
-        return None  # DuckDB estimates rows a node, and no cost
-
-    def prefer_merge(self, sql: str) -> None:
-        """Nothing to prefer: DuckDB hashes."""
-
-    def histogram(self, relation_name: str, column: Column) -> list[str]:
-        return []
-
     def progress(self) -> float | None:
         done = self._connection.query_progress()
         return done / 100 if done >= 0 else None
@@ -115,20 +102,8 @@ class DuckDBEngine:
     def cancel(self) -> None:
         self._connection.interrupt()
 
-    def xid(self) -> int | None:
-        return None
-
-    def snapshot_name(self) -> str:
-        return ""
-
     def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
         return f"({loaded_at}) <= timestamp with time zone '{moment.at}'" if loaded_at else None
-
-    def writer(self, relation_name: str) -> str | None:
-        return None
-
-    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
-        return None
 
     def about(self) -> str:
         return f"DuckDB {duckdb.__version__}"
@@ -139,14 +114,8 @@ class DuckDBEngine:
     def version(self) -> int:
         return int(duckdb.__version__.split(".")[0])
 
-    def may_read(self, relation_name: str) -> bool:
-        return True
-
     def may_journal(self) -> bool:
         return True
-
-    def analyzed(self, relation_name: str) -> bool | None:
-        return None
 
     def has_schema(self, name: str) -> bool:
         return bool(self.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [name]))
@@ -190,21 +159,6 @@ class DuckDBEngine:
         while batch := list(islice(remaining, _LOADED_AT_ONCE)):
             places = ", ".join([place] * len(batch))
             self._run(f"insert into {table} ({', '.join(columns)}) values {places}", list(chain(*batch)))
-
-    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
-        return []  # DuckDB checks them when the statement has ended
-
-    def bound_to(self, relation_name: str) -> list[str]:
-        return []
-
-    def parents(self, relation_name: str) -> list[str]:
-        return []
-
-    def same_table(self, relation_name: str) -> str:
-        return relation_name
-
-    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
-        return []
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:

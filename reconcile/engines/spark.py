@@ -23,7 +23,8 @@ from sqlglot import exp
 from sqlglot.dialects import Postgres, Spark
 
 from reconcile.definition import outside_literals, quote, why_volatile_beside
-from reconcile.engines.base import Column, Estimate, Moment
+from reconcile.engines.base import Column, Moment
+from reconcile.engines.plain import PlainEngine
 from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError
 
 _INTEGERS = {"tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER", "bigint": "BIGINT"}
@@ -89,7 +90,7 @@ def connect(remote: str) -> Any:
     return session
 
 
-class SparkEngine:
+class SparkEngine(PlainEngine):
     """One session at a Spark Connect server: that of dbt in this process, whose catalog it shares."""
 
     kind = "spark"
@@ -100,8 +101,6 @@ class SparkEngine:
         "a repair and its journal are one transaction over several tables, which Delta does not have: "
         "run `dbt build --full-refresh -s` on what drifted"
     )
-    row_lock = ""
-    skip_conflicts = ""
 
     def __init__(self, remote: str) -> None:
         self._remote = remote
@@ -142,9 +141,6 @@ class SparkEngine:
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
-    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
-        return False  # Delta keeps nothing unique
-
     def comparable(self, expression: str, column: Column) -> str:
         return self.as_text(expression) if column.type.startswith(_NO_ORDER) else expression
 
@@ -173,15 +169,6 @@ class SparkEngine:
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)
 
-    def plan(self, sql: str) -> Estimate | None:
-        return None  # Spark's plans tell sizes, and no cost
-
-    def prefer_merge(self, sql: str) -> None:
-        """Nothing to prefer: how to join is adapted while it runs."""
-
-    def histogram(self, relation_name: str, column: Column) -> list[str]:
-        return []
-
     def progress(self) -> float | None:
         return None
 
@@ -189,20 +176,8 @@ class SparkEngine:
         with suppress(Exception):  # nothing runs, or the server does not know how
             self._session.interruptAll()
 
-    def xid(self) -> int | None:
-        return None
-
-    def snapshot_name(self) -> str:
-        return ""
-
     def before(self, moment: Moment, relation_name: str, loaded_at: str | None) -> str | None:
         return f"({loaded_at}) <= timestamp '{moment.at}'" if loaded_at else None
-
-    def writer(self, relation_name: str) -> str | None:
-        return None
-
-    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
-        return None
 
     def about(self) -> str:
         return f"Spark Connect {self._session.version} at {_address(self._remote)}"
@@ -213,14 +188,8 @@ class SparkEngine:
     def version(self) -> int:
         return int(self._session.version.split(".")[0])
 
-    def may_read(self, relation_name: str) -> bool:
-        return True
-
     def may_journal(self) -> bool:
         return False
-
-    def analyzed(self, relation_name: str) -> bool | None:
-        return None
 
     def has_schema(self, name: str) -> bool:
         return bool(self._session.catalog.databaseExists(name))
@@ -279,21 +248,6 @@ class SparkEngine:
             with file.open("rb") as lines:
                 longest = max([longest, *map(len, lines)])
         return longest
-
-    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
-        return []
-
-    def bound_to(self, relation_name: str) -> list[str]:
-        return []
-
-    def parents(self, relation_name: str) -> list[str]:
-        return []
-
-    def same_table(self, relation_name: str) -> str:
-        return relation_name
-
-    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
-        return []
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:

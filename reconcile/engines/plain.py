@@ -1,0 +1,59 @@
+"""What an engine answers that numbers no transactions, keeps no indexes of its own accord and knows no rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reconcile.engines.base import Column, Estimate
+
+
+class PlainEngine:
+    """The part of the protocol in which only a server like Postgres has something to tell."""
+
+    row_lock = ""  # a transaction that conflicts fails whole there
+    skip_conflicts = ""
+
+    def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
+        return False
+
+    def plan(self, sql: str) -> Estimate | None:
+        return None  # their planners tell rows or sizes, and no cost
+
+    def prefer_merge(self, sql: str) -> None:
+        """Nothing to prefer: they hash, or adapt while they run."""
+
+    def histogram(self, relation_name: str, column: Column) -> list[str]:
+        return []
+
+    def xid(self) -> int | None:
+        return None
+
+    def snapshot_name(self) -> str:
+        return ""
+
+    def writer(self, relation_name: str) -> str | None:
+        return None
+
+    def has_index(self, relation_name: str, columns: Sequence[str]) -> bool | None:
+        return None
+
+    def may_read(self, relation_name: str) -> bool:
+        return True
+
+    def analyzed(self, relation_name: str) -> bool | None:
+        return None
+
+    def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
+        return []
+
+    def bound_to(self, relation_name: str) -> list[str]:
+        return []
+
+    def parents(self, relation_name: str) -> list[str]:
+        return []
+
+    def same_table(self, relation_name: str) -> str:
+        return relation_name
+
+    def lacking(self, relation_name: str, actions: Iterable[str]) -> list[str]:
+        return []
