@@ -128,7 +128,7 @@ def attach(lake: Lake) -> list[str]:
     if lake.tables is None or "://" in lake.tables:
         return []
     folders = [log.parent for log in sorted(Path(lake.tables).glob("*/*/_delta_log"))]
-    found = [folder for folder in folders if _NAME.fullmatch(folder.name) and "__dbt_" not in folder.name]
+    found = [folder for folder in folders if _NAME.fullmatch(folder.name) and not _is_passing(folder)]
     if not found:
         return []
     asked = session(lake)
@@ -141,6 +141,13 @@ def attach(lake: Lake) -> list[str]:
             asked.sql(f"create table if not exists {name} using delta location '{folder}'").collect()
             made.append(name)
     return made
+
+
+def _is_passing(folder: Path) -> bool:
+    """Whether that is left of a table of dbt's or of a repair's that was dropped: Sail leaves its files."""
+    from reconcile.home import PASSING, SCHEMA
+
+    return "__dbt_" in folder.name or (folder.parent.name == SCHEMA and folder.name.startswith(PASSING))
 
 
 def _serve(lake: Lake, count: int) -> None:

@@ -211,7 +211,8 @@ class _Query:
 
         kind = "case when a.present is null then 'missing' when e.present is null then 'extra' else 'changed' end"
         flags = [stands("p"), same("p", "a"), same("p", "e"), same("s", "a"), stands("f"), same("f", "a")]
-        selected = ", ".join([*shown, kind, *flags, writer, *more])
+        told = [*shown, kind, *flags, writer, *more]
+        selected = ", ".join(f"{one} as x{i}" for i, one in enumerate(told))  # Sail tells constants apart by name alone
         listed, joining = ",\n".join(ctes), "\n".join(joins)
         return (
             f"with {listed}\nselect {selected}\n{joined(comparison)}\n{joining}\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconcile.capture.setup import capture_findings
 from reconcile.check import open_project
 from reconcile.definition import Definition
-from reconcile.engines.base import Engine
+from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import ReconcileError
 from reconcile.finding import Finding, Level
@@ -77,8 +77,9 @@ def _repair(engine: Engine) -> Finding:
     if engine.kind == "duckdb":
         said = "one process has the file: a repair needs it to itself, and locks no single rows"
         return Finding(Level.FINE, "repair", said)
-    if engine.why_no_repair is not None:
-        return Finding(Level.FINE, "repair", f"nothing is repaired on {engine.kind}: {engine.why_no_repair}")
+    if isinstance(engine, CommitsStatements):
+        said = "a table is repaired by one MERGE, noted in schema reconcile before; one at a time on this machine"
+        return Finding(Level.FINE, "repair", said)
     if engine.may_journal():
         return Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
     said = "this role may check and not repair: it cannot create or write schema reconcile"

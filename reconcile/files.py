@@ -1,9 +1,12 @@
-"""Files that are written whole or not at all: a full disk leaves what was there before."""
+"""Files that are written whole or not at all (a full disk leaves what was there before), and files that are locks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -27,3 +30,27 @@ def write_whole(path: Path, write: Callable[[TextIO], object]) -> None:
         with suppress(OSError):
             half.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def held(path: Path, wait: float) -> Iterator[bool]:
+    """Hold the lock that a file is, which is gone with the process; False where another has it for ``wait`` seconds.
+
+    Raises OSError where the file cannot be opened, also where it is a link.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        until = time.monotonic() + wait
+        while not (taken := _taken(handle)) and time.monotonic() < until:
+            time.sleep(0.1)
+        yield taken
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from reconcile.engines.base import Engine
 from reconcile.errors import Refused
 
 SCHEMA = "reconcile"
+PASSING = "plan_"  # how names of tables begin that are dropped by the command that made them
 VERSION = 5
 _NUMBER = f"{SCHEMA}.schema_version"
 # version -> what makes it the next one. 1: the journal; 2: capture beside it; 3: its read_at, once created_at;
@@ -51,7 +52,7 @@ def settle_in(engine: Engine, found: int | None) -> None:
     schemas also where there is one.
     """
     if not is_at_home(engine):
-        engine.execute(f"create schema if not exists {SCHEMA}")
+        engine.make_schema(SCHEMA)
     if found == VERSION:
         return
     for version in range(found or VERSION, VERSION):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconcile.engines.base import Engine
+from reconcile.engines.base import Column, Engine
 from reconcile.errors import Refused
 from reconcile.home import SCHEMA, settle_in, version_of
-from reconcile.planned import PlanTable
+from reconcile.planned import Images, PlanTable
 from reconcile.writing import Written
 
 VERSION = 1
+_AT_ONCE = 500  # runs that one statement names
 
 # Values are kept as JSON text of text values: no digit is lost, whatever the column's type.
 _TABLES = (
@@ -51,6 +53,12 @@ def ensure_tables(engine: Engine) -> None:
 
 def write(engine: Engine, entry: Entry, written: Written, rows: PlanTable) -> None:
     """Add an entry with the rows of the plan table, inside the transaction that has written them."""
+    write_head(engine, entry, written)
+    write_rows(engine, entry, rows.written_sql())
+
+
+def write_head(engine: Engine, entry: Entry, written: Written) -> None:
+    """Note what a run did to one table."""
     counts = [written.inserted, written.updated, written.deleted]
     engine.execute(
         f"insert into {SCHEMA}.repair values ($1, $2, $3, $4, $5, $6, current_timestamp, $7, $8, $9, $10, {VERSION})",
@@ -65,11 +73,15 @@ def write(engine: Engine, entry: Entry, written: Written, rows: PlanTable) -> No
             entry.undoes,
         ],
     )
+
+
+def write_rows(engine: Engine, entry: Entry, rows_sql: str) -> None:
+    """Note the rows of a SELECT in the form of ``PlanTable.rows_sql``."""
     engine.execute(
         f"insert into {SCHEMA}.repair_row\n"
         f"  (run_id, unique_id, position, action, reason, copies, row_before, row_after)\n"
         f"select cast($1 as varchar), cast($2 as varchar), position, action, reason, copies, row_before, row_after\n"
-        f"from ({rows.written_sql()}) as planned",
+        f"from ({rows_sql}) as planned",
         [entry.run_id, entry.unique_id],
     )
 
@@ -93,12 +105,33 @@ def read(engine: Engine, run_id: str) -> list[Entry]:
     ]
 
 
-REVERSED = f"""select position, copies, 'undo' as reason, row_after as row_before, row_before as row_after,
-    case action when 'insert' then 'delete' when 'delete' then 'insert' else action end as action
-    from {SCHEMA}.repair_row where run_id = $1 and unique_id = $2"""
+def rows_of(engine: Engine, entry: Entry) -> str:
+    """A SELECT of what an entry did, for ``PlanTable.fill_from``."""
+    return f"select * from {SCHEMA}.repair_row where {is_of(engine, entry)}"
 
 
-def columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
+def reversed_rows(engine: Engine, entry: Entry) -> str:
+    """A SELECT of what takes an entry back, for ``PlanTable.fill_from``."""
+    return (
+        "select position, copies, 'undo' as reason, row_after as row_before, row_before as row_after,\n"
+        "  case action when 'insert' then 'delete' when 'delete' then 'insert' else action end as action\n"
+        f"from {SCHEMA}.repair_row where {is_of(engine, entry)}"
+    )
+
+
+def is_of(engine: Engine, entry: Entry) -> str:
+    """A condition on a table of the journal: this entry's."""
+    return f"run_id = {engine.literal(entry.run_id)} and unique_id = {engine.literal(entry.unique_id)}"
+
+
+def images_of(engine: Engine, entry: Entry, columns: Sequence[Column]) -> Images:
+    """What the entry's rows tell of a table that has these columns by now: some, and others that every row tells of."""
+    known = {column.name for column in columns}
+    named, compared = (tuple(n for n in names if n in known) for names in _columns_of(engine, entry))
+    return Images(tuple(columns), named, compared, entry.key)
+
+
+def _columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
     """The columns that the entry's rows tell of, and those of them that every row tells of."""
     firsts = engine.rows(
         f"select distinct on (action, copies = 0) row_before, row_after from {SCHEMA}.repair_row"
@@ -112,12 +145,15 @@ def columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
 
 def prune(engine: Engine, days: int) -> int:
     """Forget the repairs that are older than ``days`` days, rows and all; how many runs' entries went."""
-    old = f"select run_id from {SCHEMA}.repair where applied_at < current_timestamp - interval '{int(days)} days'"
+    old = f"applied_at < current_timestamp - interval '{int(days)} days'"
     with engine.transaction():
-        engine.execute(f"delete from {SCHEMA}.repair_row where run_id in ({old})")
-        return engine.execute(
-            f"delete from {SCHEMA}.repair where applied_at < current_timestamp - interval '{int(days)} days'"
-        )
+        runs = [run_id for (run_id,) in engine.rows(f"select run_id from {SCHEMA}.repair where {old}")]
+        listed = list(dict.fromkeys(runs))
+        for first in range(0, len(listed), _AT_ONCE):
+            named = ", ".join(engine.literal(run_id) for run_id in listed[first : first + _AT_ONCE])
+            for table in ("repair_row", "repair"):
+                engine.execute(f"delete from {SCHEMA}.{table} where run_id in ({named})")
+    return len(runs)
 
 
 def _who() -> str:

@@ -41,7 +41,6 @@ _IN_DUCKDB = {
     "jsonb": "JSON",
 }
 _WIDEST_DECIMAL = 38
-_SERVERS = ("postgres", "spark")  # whose rows travel through a file
 # what a database may have set otherwise, so that its values would be printed otherwise: rounded doubles, for one
 _PRINTED = {
     "timezone": "UTC",
@@ -86,11 +85,9 @@ class Meeting:
 
     def __init__(self, left: Side, right: Side, scratch: Path, wanted: Wanted) -> None:
         self._left, self._right, self._scratch, self._wanted = left, right, scratch, wanted
-        servers = left.kind == right.kind and left.kind in _SERVERS
-        self._together = servers and left.where == right.where
+        self._together = left.connect is not None and (left.kind, left.where) == (right.kind, right.where)
         self.engine: Engine
-        if self._together:
-            assert left.connect is not None
+        if self._together and left.connect is not None:
             self.engine = left.connect()
         else:
             from reconcile.engines.duckdb import DuckDBEngine  # only where it is needed: its import takes time
@@ -128,7 +125,7 @@ class Meeting:
             names = renamed if name == "right" else {there: here for here, there in renamed.items()}
             others = {column.name: column.type for guest in made.values() for column in guest.columns}
             known = {**others, **{here: others[there] for here, there in names.items() if there in others}}
-            if side.kind in _SERVERS:
+            if side.connect is not None:
                 made[name] = _from_server(side, self._scratch / name, stack, known)
             else:
                 source = _in_place(self.engine, side, name, known)
@@ -225,7 +222,9 @@ def _count(sums: dict[int, Sum]) -> int:
 
 
 def _takes_types(side: Side) -> bool:
-    return side.kind == "spark" or (side.path is not None and side.path.suffix.lower() == ".csv")
+    if side.path is not None:
+        return side.path.suffix.lower() == ".csv"
+    return side.kind != "postgres"
 
 
 def _columns(engine: Engine, table: str, side: Side) -> list[Column]:

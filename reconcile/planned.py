@@ -16,9 +16,9 @@ from reconcile.multiset import Rows, surplus_sql
 from reconcile.plan import PlannedRow, Values
 from reconcile.statements import Comparison, planned_sql
 
-PLAN, _GIVEN = "reconcile_plan", "reconcile_given"
-_HEAD = ("position", "action", "reason", "copies")
-_FORM = "position bigint, action varchar, reason varchar, copies bigint"
+PLAN, GIVEN = "reconcile_plan", "reconcile_given"
+HEAD = ("position", "action", "reason", "copies")
+FORM = "position bigint, action varchar, reason varchar, copies bigint"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Images:
     compared: tuple[str, ...]
     key: tuple[str, ...]
 
+    @property
+    def cells(self) -> list[str]:
+        """The columns of a plan table that hold the images."""
+        return [f"{side}{i}" for side in "ba" for i in range(len(self.columns))]
+
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
@@ -47,19 +52,38 @@ class Images:
 
 
 class PlanTable:
-    """``reconcile_plan`` of one session: the rows to write into one table."""
+    """The rows to write into one table: ``reconcile_plan`` of one session."""
+
+    lasts = True  # what was filled in stands until it is dropped, also where it was not settled
 
     def __init__(self, engine: Engine, images: Images) -> None:
         self.images = images
         self._engine = engine
         self._given: int | None = None
-        engine.execute(f"drop table if exists {PLAN}")
+        self._begin()
+
+    @property
+    def source(self) -> str:
+        """The rows as a FROM clause names them."""
+        return PLAN
+
+    def _begin(self) -> None:
+        self._engine.execute(f"drop table if exists {PLAN}")
         typed = [
             f"{side}{i} {column.type}{f' collate {column.collation}' if column.collation else ''}"
             for side in "ba"
-            for i, column in enumerate(images.columns)
+            for i, column in enumerate(self.images.columns)
         ]
-        engine.execute(f"create temporary table {PLAN} ({_FORM}, {', '.join(typed)})")
+        self._engine.execute(f"create temporary table {PLAN} ({FORM}, {', '.join(typed)})")
+
+    def _add(self, into: Sequence[str], select: str) -> None:
+        self._engine.execute(f"insert into {PLAN} ({', '.join(into)})\n{select}")
+
+    def _last_position(self) -> str:
+        return f"(select coalesce(max(position), 0) from {PLAN})"
+
+    def settle(self) -> None:
+        """What was filled in stays as it is, whatever else is written. To be called inside ``engine.snapshot()``."""
 
     def fill(self, comparison: Comparison, unique: bool) -> None:
         """Everything that would make the table what the comparison expects: by key first, in its order, then copies.
@@ -68,62 +92,47 @@ class PlanTable:
         """
         places = {name: self.images.place(name) for name in self.images.named}
         names = [part.name for part in comparison.key] + [column.name for column in comparison.columns]
-        into = [f"b{places[name]}" for name in names] + [f"a{places[name]}" for name in names]
-        insert = f"insert into {PLAN} ({', '.join([*_HEAD, *into])})\n"
+        into = [*HEAD, *(f"{side}{places[name]}" for side in "ba" for name in names)]
         if comparison.key:
-            self._engine.execute(insert + planned_sql(comparison, unique))
+            self._add(into, planned_sql(comparison, unique))
         kinds = {Rows.TWICE: "duplicate", Rows.NULL_KEYS: "null_key"} if comparison.key else {Rows.ALL: "copies"}
         if unique:
             kinds.pop(Rows.TWICE, None)
         for rows, reason in kinds.items():
             surplus = surplus_sql(comparison, self._engine.as_text, rows, None)
-            texts = [f"cast(texts[{i + 1}] as {self.images.column(name).unbounded})" for i, name in enumerate(names)]
+            texts = [self._engine.typed(f"texts[{i + 1}]", self.images.column(name)) for i, name in enumerate(names)]
             images = [f"case when wanted {sign} found then {text} end" for sign in ("<", ">") for text in texts]
-            self._engine.execute(
-                f"{insert}select\n"
-                f"  (select coalesce(max(position), 0) from {PLAN}) + row_number() over (order by texts),\n"
+            self._add(
+                into,
+                f"select\n  {self._last_position()} + row_number() over (order by texts),\n"
                 f"  case when wanted > found then 'insert' else 'delete' end, '{reason}', abs(wanted - found),\n"
-                f"  {', '.join(images)}\nfrom (\n{surplus}\n) as surplus (wanted, found, texts)"
+                f"  {', '.join(images)}\nfrom (\n{surplus}\n) as surplus (wanted, found, texts)",
             )
 
-    def fill_from(self, images_sql: str, parameters: Sequence[object] = ()) -> None:
+    def fill_from(self, images_sql: str) -> None:
         """Rows of a SELECT of position, action, reason, copies, row_before, row_after; the latter as in the journal."""
         cells = [
-            f"cast({self._engine.json_field(f'given.row_{side}', name)} as {self.images.column(name).unbounded})"
+            self._engine.typed(self._engine.json_field(f"given.row_{side}", name), self.images.column(name))
             for side in ("before", "after")
             for name in self.images.named
         ]
         into = [f"{side}{self.images.place(name)}" for side in "ba" for name in self.images.named]
-        self._engine.execute(
-            f"insert into {PLAN} ({', '.join([*_HEAD, *into])})\n"
-            f"select {', '.join(f'given.{name}' for name in _HEAD)}, {', '.join(cells)}\n"
+        self._add(
+            [*HEAD, *into],
+            f"select {', '.join(f'given.{name}' for name in HEAD)}, {', '.join(cells)}\n"
             f"from (\n{images_sql}\n) as given",
-            parameters,
         )
 
-    def keep_given(self, index: int) -> int:
-        """Leave only the rows that the plan of table ``index`` holds too, value for value; how many those are."""
-        here = [self._list(f"p.{side}{{}}") for side in "ba"]
-        given = [
-            ", ".join(self._engine.json_field(f"g.row_{side}", name) for name in self.images.named)
-            for side in ("before", "after")
-        ]
-        same = " and ".join(f"array[{there}] = {one}" for one, there in zip(here, given, strict=True))
-        self._engine.execute(
-            f"delete from {PLAN} as p where not exists (\n  select 1 from {_GIVEN} as g where g.part = {index}\n"
-            f"    and g.action = p.action and g.copies = p.copies and {same}\n)"
-        )
-        return int(self._engine.one(f"select count(*) from {PLAN}")[0])
-
-    def rows_sql(self) -> str:
-        """A SELECT of the rows in the journal's form; a row that swaps a unique value is an update there."""
+    def rows_sql(self, source: str | None = None) -> str:
+        """A SELECT of the rows (or of others in their form) as the journal has them; what swaps a unique value is an
+        update there."""
         before, after = (
             f"case when action {other} then {self._json(side)} end"
             for side, other in (("b", "<> 'insert'"), ("a", "<> 'delete'"))
         )
         action = "case when action = 'swap' then 'update' else action end"
         images = f"{before} as row_before, {after} as row_after"
-        return f"select position, {action} as action, reason, copies, {images} from {PLAN}"
+        return f"select position, {action} as action, reason, copies, {images} from {source or self.source} as planned"
 
     def are_given(self, part: int) -> None:
         """The plan of all tables holds just these rows, by position, as its table ``part``."""
@@ -133,9 +142,9 @@ class PlanTable:
         """``rows_sql``, from texts that are there already where they are."""
         if self._given is None or self.images.rest:
             return self.rows_sql()
-        names = ", ".join(f"g.{name}" for name in (*_HEAD, "row_before", "row_after"))
+        names = ", ".join(f"g.{name}" for name in (*HEAD, "row_before", "row_after"))
         return (
-            f"select {names} from {PLAN} as p join {_GIVEN} as g on g.position = p.position and g.part = {self._given}"
+            f"select {names} from {PLAN} as p join {GIVEN} as g on g.position = p.position and g.part = {self._given}"
         )
 
     def counts(self) -> dict[str, int]:
@@ -143,16 +152,20 @@ class PlanTable:
         return {
             str(action): int(count)
             for action, count in self._engine.rows(
-                f"select action, sum(greatest(copies, 1)) from {PLAN} group by action"
+                f"select action, sum(greatest(copies, 1)) from {self.source} as planned group by action"
             )
         }
+
+    def size(self) -> int:
+        return int(self._engine.one(f"select count(*) from {self.source} as planned")[0])
 
     def drop(self) -> None:
         self._engine.execute(f"drop table {PLAN}")
 
-    def _list(self, template: str) -> str:
-        texts = [self._engine.as_text(template.format(self.images.place(name))) for name in self.images.named]
-        return f"array[{', '.join(texts)}]"
+    def texts(self, side: str) -> str:
+        """The image before (``b``) or after (``a``) of a row of a table ``p`` in this one's form, as a list."""
+        named = (self._engine.as_text(f"p.{side}{self.images.place(name)}") for name in self.images.named)
+        return f"array[{', '.join(named)}]"
 
     def _json(self, side: str) -> str:
         # what the definition does not have is kept of rows that go, so that an undo brings it back
@@ -171,43 +184,56 @@ class Given:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        engine.execute(f"create temporary table {_GIVEN} (part bigint, {_FORM}, row_before varchar, row_after varchar)")
+        engine.execute(f"create temporary table {GIVEN} (part bigint, {FORM}, row_before varchar, row_after varchar)")
 
     def take(self, index: int, table: PlanTable) -> None:
         """Add the rows of a table that is not written yet."""
-        self._engine.execute(f"insert into {_GIVEN} select {index}, planned.* from ({table.rows_sql()}) as planned")
+        self._engine.execute(f"insert into {GIVEN} select {index}, planned.* from ({table.rows_sql()}) as planned")
         table.are_given(index)
+
+    def keep(self, index: int, table: PlanTable) -> int:
+        """Leave in a plan table only the rows that the plan of table ``index`` holds, value for value; how many."""
+        given = [
+            ", ".join(self._engine.json_field(f"g.row_{side}", name) for name in table.images.named)
+            for side in ("before", "after")
+        ]
+        same = " and ".join(f"array[{there}] = {table.texts(side)}" for side, there in zip("ba", given, strict=True))
+        self._engine.execute(
+            f"delete from {PLAN} as p where not exists (\n  select 1 from {GIVEN} as g where g.part = {index}\n"
+            f"    and g.action = p.action and g.copies = p.copies and {same}\n)"
+        )
+        return table.size()
 
     def load(self, rows: Iterable[tuple[int, PlannedRow]]) -> None:
         """Add rows, each with the number of its table. Memory stays flat."""
-        names = ["part", *_HEAD, "row_before", "row_after"]
+        names = ["part", *HEAD, "row_before", "row_after"]
         self._engine.load(
-            _GIVEN,
+            GIVEN,
             names,
             (
-                [index, i, row.action, row.reason, row.copies, _packed(row.before), _packed(row.after)]
+                [index, i, row.action, row.reason, row.copies, packed(row.before), packed(row.after)]
                 for i, (index, row) in enumerate(rows)
             ),
         )
 
     def counts(self, index: int) -> dict[str, int]:
-        sql = f"select action, sum(greatest(copies, 1)) from {_GIVEN} where part = {index} group by action"
+        sql = f"select action, sum(greatest(copies, 1)) from {GIVEN} where part = {index} group by action"
         return {str(action): int(count) for action, count in self._engine.rows(sql)}
 
     def size(self, index: int) -> int:
-        return int(self._engine.one(f"select count(*) from {_GIVEN} where part = {index}")[0])
+        return int(self._engine.one(f"select count(*) from {GIVEN} where part = {index}")[0])
 
     def rows(self, index: int, limit: int | None = None, action: str | None = None) -> Iterator[PlannedRow]:
         """The rows of one table, in key order; with ``action`` only those that it writes."""
         which = f"part = {index}" + (f" and action = '{action}'" if action else "")
-        sql = f"select action, reason, copies, row_before, row_after from {_GIVEN} where {which} order by position"
+        sql = f"select action, reason, copies, row_before, row_after from {GIVEN} where {which} order by position"
         for does, reason, copies, before, after in self._engine.stream(sql + (f" limit {limit}" if limit else "")):
-            yield PlannedRow(does, reason, _unpacked(before), _unpacked(after), copies)
+            yield PlannedRow(does, reason, unpacked(before), unpacked(after), copies)
 
 
-def _packed(values: Values | None) -> str | None:
+def packed(values: Values | None) -> str | None:
     return None if values is None else json.dumps(values, ensure_ascii=False)
 
 
-def _unpacked(text: str | None) -> Values | None:
+def unpacked(text: str | None) -> Values | None:
     return None if text is None else json.loads(text)

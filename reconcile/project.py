@@ -24,6 +24,7 @@ from typing import Any
 from reconcile.batches import batches_of
 from reconcile.builds import last_builds
 from reconcile.definition import Definition, Node, mentions, splice, why_volatile
+from reconcile.engines.connect import engine_of
 from reconcile.errors import ProjectError
 from reconcile.releases import check_release
 from reconcile.report import Excluded
@@ -71,9 +72,7 @@ class Connection:
     @property
     def identity(self) -> str:
         """Which database this is, without user or password: what a plan is bound to."""
-        if self.adapter == "duckdb":
-            return f"duckdb:{Path(self.credentials.path).resolve()}"
-        return f"{self.adapter}:{self.credentials.host}:{self.credentials.port}/{self.credentials.database}"
+        return f"{self.adapter}:{engine_of(self.adapter).address(self.credentials)}"
 
 
 @dataclass(frozen=True)

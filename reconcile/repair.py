@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from reconcile import journal
+from reconcile import journal, merging
 from reconcile.definition import Definition
-from reconcile.engines.base import Engine
+from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.connect import open_engine
 from reconcile.errors import NotComparable, ReconcileError, Refused
 from reconcile.home import SCHEMA
+from reconcile.merging import LocalGiven, StoredPlan
 from reconcile.plan import Plan, PlannedRow, PlannedTable, Rows, new_plan, open_plan
 from reconcile.planned import Given, Images, PlanTable
 from reconcile.prepare import Prepared
@@ -88,8 +90,8 @@ class RepairSession:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.engine = _open(project)
-        self._given = Given(self.engine)
+        self.engine = open_engine(project.connection)
+        self._given = _new_given(self.engine)
         self._once: dict[str, bool] = {}  # by model: every key stood once when it was judged
         self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
         self._staged_at = 0.0
@@ -160,7 +162,7 @@ class RepairSession:
         done = Applied(new_run_id())
         with self.engine.repair_lock():
             self._look_for_rights()
-            journal.ensure_tables(self.engine)
+            _ensure_tables(self.engine)
             for index in self.order():
                 table = self.plan.tables[index]
                 try:
@@ -186,9 +188,8 @@ class RepairSession:
                 f"mend: run `dbt build --full-refresh -s {definition.name}`"
             )
         self._once[definition.unique_id] = report.drift.duplicate == 0
-        staged = self._staged = self._stage(definition)
+        staged = self._staged = self._stage(definition, partial(self._given.take, index))
         self._staged_at = time.monotonic()
-        self._given.take(index, staged)
         counts = self._given.counts(index)
         return PlannedTable(
             definition.name,
@@ -200,26 +201,27 @@ class RepairSession:
             *(counts.get(action, 0) for action in ("insert", "update", "delete")),
         )
 
-    def _stage(self, definition: Definition) -> PlanTable:
+    def _stage(self, definition: Definition, then: Callable[[PlanTable], None]) -> PlanTable:
         prepared = _prepared(self.engine, definition)
         comparison = prepared.comparison
         key = tuple(part.name for part in comparison.key)
         compared = tuple(column.name for column in comparison.columns if not column.ignored)
         named = key + tuple(column.name for column in comparison.columns)
-        table = PlanTable(self.engine, Images(prepared.actual_columns, named, compared, key))
+        table = new_plan_table(self.engine, Images(prepared.actual_columns, named, compared, key))
         with self.engine.snapshot():
             if comparison.as_of is not None and self.engine.one(later_build_sql(comparison))[0] > 0:
                 comparison = replace(comparison, as_of=None)  # a later build has been: nothing is pending
             table.fill(comparison, self._once.get(definition.unique_id, False))
+            then(table)
         return table
 
     def _apply_table(self, definition: Definition, index: int, run_id: str) -> Written:
         planned = self.plan.tables[index]
         staged, passed_over = self._staged, 0
-        if staged is None or time.monotonic() - self._staged_at > _FRESH_SECONDS:
+        if staged is None or not staged.lasts or time.monotonic() - self._staged_at > _FRESH_SECONDS:
             # what the definition asks for now, not when the plan was made: an update that came since is not undone
-            staged = self._stage(definition)
-            passed_over = self._given.size(index) - staged.keep_given(index)
+            staged = self._stage(definition, lambda table: table.settle())
+            passed_over = self._given.size(index) - self._given.keep(index, staged)
         entry = journal.Entry(run_id, planned.unique_id, planned.relation, planned.key, self.plan.plan_id)
         self._staged = None
         written = _write(self.engine, entry, staged)
@@ -277,12 +279,20 @@ def repair_session(project: Project) -> Iterator[RepairSession]:
         session.close()
 
 
-def _open(project: Project) -> Engine:
-    engine = open_engine(project.connection)
-    if engine.why_no_repair is not None:
-        engine.close()
-        raise Refused(f"nothing is repaired on {engine.kind}: {engine.why_no_repair}")
-    return engine
+def new_plan_table(engine: Engine, images: Images) -> PlanTable:
+    return StoredPlan(engine, images) if isinstance(engine, CommitsStatements) else PlanTable(engine, images)
+
+
+def _new_given(engine: Engine) -> Given:
+    return LocalGiven(engine) if isinstance(engine, CommitsStatements) else Given(engine)
+
+
+def _ensure_tables(engine: Engine) -> None:
+    """Create the journal where it does not exist, and note in it what a repair that broke off has written."""
+    journal.ensure_tables(engine)
+    if isinstance(engine, CommitsStatements):
+        merging.ensure_tables(engine)
+        merging.recover(engine)
 
 
 def _prepared(engine: Engine, definition: Definition) -> Prepared:
@@ -298,57 +308,17 @@ def _prepared(engine: Engine, definition: Definition) -> Prepared:
 
 
 def _write(engine: Engine, entry: journal.Entry, staged: PlanTable) -> Written:
-    """Write a plan table's rows and their journal, in one transaction."""
+    """Write a plan table's rows and their journal, in one transaction or so that what breaks off is finished later."""
+    if isinstance(staged, StoredPlan):
+        try:
+            return merging.Merge(engine, entry, staged).write()
+        finally:
+            staged.drop()
     with engine.transaction():
         written = RowWriter(engine, entry.relation, staged).write()
         if written.inserted or written.updated or written.deleted:
             journal.write(engine, entry, written, staged)
         staged.drop()
-    return written
-
-
-def undo(project: Project, run_id: str, apply: bool) -> Applied:
-    """Take a repair back, where its rows are still as it left them; the rest is counted as stale.
-
-    Without ``apply`` only counts what would be restored. Raises Refused for an unknown run.
-    """
-    engine = _open(project)
-    try:
-        entries = journal.read(engine, run_id)
-        done = Applied(new_run_id())
-        with engine.repair_lock(), engine.transaction():
-            for entry in entries:
-                done = done.with_table(_undo_entry(engine, entry, done.run_id))
-            if not apply:
-                raise _PlanOnly(done)
-        return done
-    except _PlanOnly as planned:
-        return planned.total
-    finally:
-        engine.close()
-
-
-class _PlanOnly(Exception):
-    """Rolls the undo back after it has shown what it would do."""
-
-    def __init__(self, total: Applied) -> None:
-        super().__init__()
-        self.total = total
-
-
-def _undo_entry(engine: Engine, entry: journal.Entry, undo_id: str) -> Written:
-    columns = engine.table_columns(entry.relation)
-    if columns is None:
-        raise Refused(f"{entry.relation} does not exist any more: nothing of {entry.run_id} can be restored")
-    known = {column.name for column in columns}
-    named, compared = (tuple(name for name in names if name in known) for names in journal.columns_of(engine, entry))
-    staged = PlanTable(engine, Images(tuple(columns), named, compared, entry.key))
-    staged.fill_from(journal.REVERSED, [entry.run_id, entry.unique_id])
-    written = RowWriter(engine, entry.relation, staged).write()
-    if written.inserted or written.updated or written.deleted:
-        undone = replace(entry, run_id=undo_id, undoes=entry.run_id)
-        journal.write(engine, undone, written, staged)
-    staged.drop()
     return written
 
 

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 
 def write_script(session: RepairSession, path: Path) -> None:
-    """Write the plan's statements, in the order in which they would run. Raises Refused where the file cannot be
-    written. Memory stays flat."""
+    """Write the plan's statements, in the order in which they would run. Memory stays flat.
+
+    Raises Refused where the file cannot be written, or where a statement cannot name one of several equal rows.
+    """
+    if not session.engine.row_id:
+        raise Refused(
+            f"{session.engine.kind} has no name for one of several equal rows, and so no statements a row for {path}: "
+            "review the plan that --plan writes; nothing was changed"
+        )
 
     def write(file: TextIO) -> None:
         file.write(_head(session.plan))
@@ -106,4 +113,4 @@ class _Writer:
 
     def _value(self, name: str, value: str | None) -> str:
         column: Column = self._columns[name]
-        return f"cast({self._engine.literal(value)} as {column.unbounded})"
+        return self._engine.typed(self._engine.literal(value), column)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconcile.engines.base import Engine
-from reconcile.engines.connect import open_engine
+from reconcile.engines.connect import engine_of, open_engine
 from reconcile.errors import NotComparable
 from reconcile.project import Connection
 
@@ -30,7 +30,8 @@ _TARGET = re.compile(r"(?P<target>[A-Za-z_][\w-]*):(?P<table>[^/]+)")
 
 @dataclass(frozen=True)
 class Side:
-    """One side as named by the user. ``kind``: postgres, spark, duckdb or file; ``where`` never shows a password."""
+    """One side as named by the user. ``kind``: file, or a dbt adapter. ``where`` never shows a password; ``connect`` is
+    there where a server has the table."""
 
     kind: str
     where: str
@@ -66,19 +67,10 @@ def parse_side(text: str, target_connection: Callable[[str], Connection]) -> Sid
         raise NotComparable(f"{_without_password(text)!r} names no table: give {kinds}")
     connection = target_connection(match["target"])
     adapter, credentials = connection.adapter, connection.credentials
-    if adapter == "postgres":
-        where = f"{credentials.host}:{credentials.port}/{credentials.database}"
-        return Side("postgres", where, match["table"], lambda: open_engine(connection))
-    if adapter == "spark":
-        remote = (credentials.server_side_parameters or {}).get("spark.remote", "")
-        where = remote.removeprefix("sc://").split("/")[0]
-        return Side("spark", where, match["table"], lambda: open_engine(connection))
     if adapter == "duckdb":
         path = Path(credentials.path)
-        return Side("duckdb", str(path), match["table"], path=path)
-    raise NotComparable(
-        f"the adapter {adapter} of target {match['target']} is not supported: postgres, duckdb or spark"
-    )
+        return Side(adapter, str(path), match["table"], path=path)
+    return Side(adapter, engine_of(adapter).address(credentials), match["table"], lambda: open_engine(connection))
 
 
 def _postgres(address: str) -> Engine:

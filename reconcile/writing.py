@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from reconcile.definition import quote
 from reconcile.engines.base import Engine
 from reconcile.errors import EvaluationFailed, Refused
-from reconcile.planned import PLAN, PlanTable
+from reconcile.planned import PLAN, Images, PlanTable
 
 _LOCKED = "reconcile_locked"
-_ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")
+ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")
 
 
 @dataclass(frozen=True)
@@ -169,25 +169,16 @@ class RowWriter:
         return " and ".join(f"t.{quote(n)} = p.{side}{self._images.place(n)}" for n in self._images.key) or "false"
 
     def _same_row(self, side: str) -> str:
-        """The row is what the plan says: every compared column, by the equality that the comparison used."""
-        return " and ".join(
-            " is not distinct from ".join(self._values(name, side))
-            for name in dict.fromkeys([*self._images.key, *self._images.compared])
-        )
+        return same_row(self._engine, self._images, side)
 
     def _same_copy(self) -> str:
         """The same, of rows that no key names: with an equality that the database can join by."""
-        names = [n for n in self._images.compared if self._images.column(n).base not in _ROUNDED]
+        names = [n for n in self._images.compared if self._images.column(n).base not in ROUNDED]
         columns = [self._images.column(name) for name in dict.fromkeys([*self._images.key, *names])]
         here = ", ".join(self._engine.packed(f"t.{quote(column.name)}", column) for column in columns)
         planned = (self._engine.packed(f"p.b{self._images.place(column.name)}", column) for column in columns)
         same = self._same_row("b")
         return f"array[{here}] = array[{', '.join(planned)}] and {same}" if columns else same
-
-    def _values(self, name: str, side: str) -> tuple[str, str]:
-        column = self._images.column(name)
-        planned = f"p.{side}{self._images.place(name)}"
-        return self._engine.comparable(f"t.{quote(name)}", column), self._engine.comparable(planned, column)
 
     def _update(self, changed: Iterable[str]) -> str:
         assignments = ", ".join(f"{quote(name)} = p.a{self._images.place(name)}" for name in changed)
@@ -223,3 +214,15 @@ class RowWriter:
             f"insert into {self._relation} ({listed}){overriding}\nselect {values}\nfrom {PLAN} as p\n"
             f"cross join lateral generate_series(1, greatest(p.copies, 1)) as copy\nwhere p.action = '{action}'"
         )
+
+
+def same_row(engine: Engine, images: Images, side: str) -> str:
+    """A row of the table ``t`` is what a row ``p`` of the plan says, in every compared column, as it is compared."""
+    both = (
+        (f"t.{quote(name)}", f"p.{side}{images.place(name)}", images.column(name))
+        for name in dict.fromkeys([*images.key, *images.compared])
+    )
+    return " and ".join(
+        f"{engine.comparable(here, column)} is not distinct from {engine.comparable(planned, column)}"
+        for here, planned, column in both
+    )

@@ -49,7 +49,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine_kind" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--engine")
         engines = [chosen] if chosen else list(ENGINES)
-        if metafunc.definition.get_closest_marker("lake") is None:
+        lake = metafunc.definition.get_closest_marker("lake")
+        if lake is None or lake.args == (False,):  # the closest: a test's own comes before its module's
             engines = [engine for engine in engines if engine != "sail"]
         marks = {"sail": [pytest.mark.scale]}
         metafunc.parametrize("engine_kind", [pytest.param(e, marks=marks.get(e, [])) for e in engines])

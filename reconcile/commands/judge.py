@@ -200,7 +200,7 @@ def _confirm(no_color: bool, planned: RepairOutcome) -> bool:
 def undo(run: str, apply: bool, output: str, **given: Any) -> int:
     """Take the repair RUN back, where its rows are still as it left them. An undo can be undone."""
     from reconcile.check import open_project
-    from reconcile.repair import undo as run_undo
+    from reconcile.undoing import undo as run_undo
 
     try:
         done = run_undo(open_project(options_of(given)), run, apply)

@@ -61,7 +61,11 @@ class Engine(Protocol):
     dialect: str  # its SQL, as sqlglot names it
     row_id: tuple[str, ...]  # the hidden columns that name one stored row
     whole_row: str  # a row as one value, by the name of the table that it is of: "{}" where that name alone is
-    why_no_repair: str | None  # None: it has what a repair needs
+
+    @staticmethod
+    def address(credentials: Any) -> str:
+        """Where the database of these credentials of a dbt profile is, without user or password."""
+
     row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
     skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
 
@@ -97,6 +101,12 @@ class Engine(Protocol):
 
     def literal(self, value: str | None) -> str:
         """A text as SQL has it, whatever it holds; null for None."""
+
+    def typed(self, expression: str, column: Column) -> str:
+        """An expression (of texts as ``as_text`` prints them, too) as a value of this column.
+
+        Raises Refused for a type whose values a text does not bring back.
+        """
 
     def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
         """An expression: JSON text of these names, each with the text that its expression yields."""
@@ -158,6 +168,9 @@ class Engine(Protocol):
     def has_schema(self, name: str) -> bool:
         """Whether there is a schema of that name."""
 
+    def make_schema(self, name: str) -> None:
+        """Make a schema where there is none of that name."""
+
     def snapshot(self) -> AbstractContextManager[None]:
         """A read-only transaction in which every statement sees one state of the database."""
 
@@ -212,3 +225,14 @@ class CopiesOut(Protocol):
         ``part`` is an expression that tells the number of the file for each row. Returns the longest row's bytes.
         Memory stays flat.
         """
+
+
+@runtime_checkable
+class CommitsStatements(Protocol):
+    """An engine without transactions over several statements: each is a commit of its own, and no table is temporary.
+
+    What a repair needs there stands in tables of ours, and each table of the user's is written by one MERGE.
+    """
+
+    def store(self, sql: str) -> str:
+        """A new table in our schema that holds what a SELECT yields; its name."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconcile.engines.base import Engine
 from reconcile.errors import ProjectError
-from reconcile.project import Connection
+
+if TYPE_CHECKING:
+    from reconcile.engines.duckdb import DuckDBEngine
+    from reconcile.engines.postgres import PostgresEngine
+    from reconcile.engines.spark import SparkEngine
+    from reconcile.project import Connection
 
 ADAPTERS = ("postgres", "duckdb", "spark")
 
@@ -20,16 +26,22 @@ def before_connect(target: str, project_dir: Path) -> None:
 
 def open_engine(connection: Connection) -> Engine:
     """A session of its own. Raises ProjectError for an adapter that is not supported, ConnectionFailed otherwise."""
-    if connection.adapter == "postgres":
+    return engine_of(connection.adapter).from_dbt(connection.credentials, connection.lock_timeout)
+
+
+def engine_of(adapter: str) -> type[PostgresEngine] | type[DuckDBEngine] | type[SparkEngine]:
+    """The engine behind a dbt adapter. Raises ProjectError for one that is not supported."""
+    # each is imported only where it is needed: that takes time, or what is not installed
+    if adapter == "postgres":
         from reconcile.engines.postgres import PostgresEngine
 
-        return PostgresEngine.from_dbt(connection.credentials, f"{connection.lock_timeout:g}s")
-    if connection.adapter == "duckdb":
+        return PostgresEngine
+    if adapter == "duckdb":
         from reconcile.engines.duckdb import DuckDBEngine
 
-        return DuckDBEngine.from_dbt(connection.credentials)
-    if connection.adapter == "spark":
+        return DuckDBEngine
+    if adapter == "spark":
         from reconcile.engines.spark import SparkEngine
 
-        return SparkEngine.from_dbt(connection.credentials)
-    raise ProjectError(f"the adapter {connection.adapter} is not supported: one of {', '.join(ADAPTERS)}")
+        return SparkEngine
+    raise ProjectError(f"the adapter {adapter} is not supported: one of {', '.join(ADAPTERS)}")

@@ -28,7 +28,6 @@ class DuckDBEngine(PlainEngine):
     kind = dialect = "duckdb"
     row_id: tuple[str, ...] = ("rowid",)
     whole_row = "{}"
-    why_no_repair: str | None = None
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
@@ -42,8 +41,12 @@ class DuckDBEngine(PlainEngine):
             self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
 
     @classmethod
-    def from_dbt(cls, credentials: Any) -> DuckDBEngine:
+    def from_dbt(cls, credentials: Any, lock_timeout: float = 0.0) -> DuckDBEngine:
         return cls(credentials.path, settings=credentials.settings)
+
+    @staticmethod
+    def address(credentials: Any) -> str:
+        return str(Path(credentials.path).resolve())
 
     def spelled(self, sql: str) -> str:
         return sql
@@ -85,6 +88,9 @@ class DuckDBEngine(PlainEngine):
     def literal(self, value: str | None) -> str:
         return "null" if value is None else _literal(value)
 
+    def typed(self, expression: str, column: Column) -> str:
+        return f"cast({expression} as {column.unbounded})"
+
     def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
         return f"cast(json_object({', '.join(f'{_literal(name)}, {text}' for name, text in texts)}) as varchar)"
 
@@ -119,6 +125,9 @@ class DuckDBEngine(PlainEngine):
 
     def has_schema(self, name: str) -> bool:
         return bool(self.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [name]))
+
+    def make_schema(self, name: str) -> None:
+        self.execute(f"create schema if not exists {name}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -36,7 +36,6 @@ class PostgresEngine(PostgresSpelling):
     kind = dialect = "postgres"
     row_id: tuple[str, ...] = ("tableoid", "ctid")  # a ctid alone names a row of every partition
     whole_row = "{}"
-    why_no_repair: str | None = None
     row_lock = " for update of t"
     skip_conflicts = " on conflict do nothing"
 
@@ -53,7 +52,7 @@ class PostgresEngine(PostgresSpelling):
         self._cursors = 0
 
     @classmethod
-    def from_dbt(cls, credentials: Any, lock_timeout: str = "10s") -> PostgresEngine:
+    def from_dbt(cls, credentials: Any, lock_timeout: float = 10.0) -> PostgresEngine:
         """The session that dbt itself would open for these profile credentials."""
         options = f"-c search_path={credentials.search_path}" if credentials.search_path else None
         names = {"sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey", "sslrootcert": "sslrootcert"}
@@ -71,7 +70,11 @@ class PostgresEngine(PostgresSpelling):
             options=options,
             **extra,
         )
-        return cls(conninfo, role=credentials.role, lock_timeout=lock_timeout)
+        return cls(conninfo, role=credentials.role, lock_timeout=f"{lock_timeout:g}s")
+
+    @staticmethod
+    def address(credentials: Any) -> str:
+        return f"{credentials.host}:{credentials.port}/{credentials.database}"
 
     def spelled(self, sql: str) -> str:
         return sql
@@ -217,6 +220,9 @@ class PostgresEngine(PostgresSpelling):
 
     def has_schema(self, name: str) -> bool:
         return bool(self.rows("select 1 from pg_catalog.pg_namespace where nspname = $1", [name]))
+
+    def make_schema(self, name: str) -> None:
+        self.execute(f"create schema if not exists {name}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -26,6 +26,9 @@ class PostgresSpelling:
     def literal(self, value: str | None) -> str:
         return "null" if value is None else text_literal(value)
 
+    def typed(self, expression: str, column: Column) -> str:
+        return f"cast({expression} as {column.unbounded})"
+
     def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
         names = ", ".join(text_literal(name) for name, _ in texts)
         return f"json_object(array[{names}], array[{', '.join(text for _, text in texts)}])::text"

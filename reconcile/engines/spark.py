@@ -8,24 +8,25 @@ statement there too, but what differs is read by a second one.
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
+import os
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.dialects import Postgres, Spark
-
-from reconcile.definition import outside_literals, quote, why_volatile_beside
+from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.plain import PlainEngine
-from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError
+from reconcile.engines.spark_spelling import as_spark_has_it, created, translated
+from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError, Refused
+from reconcile.files import held
+from reconcile.home import PASSING, SCHEMA
 
 _INTEGERS = {"tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER", "bigint": "BIGINT"}
 _BASES = {
@@ -41,6 +42,12 @@ _BASES = {
 }
 _NO_ORDER = ("map", "variant", "interval")  # types whose values Spark does not compare, or not as they are written
 _PARAMETER = "spark.remote"
+_ZONE = "spark.sql.session.timeZone"
+_UTC = ("UTC", "Etc/UTC", "Z", "+00:00", "GMT")
+_TAG = "reconcile-repair"  # of the statements of a repair
+_WAITS = 5.0  # seconds for another repair to end
+# types whose Spark name our statements cannot bear: they are written as Postgres has them
+_WRITTEN = {"string": "varchar", "float": "real", "timestamp": "timestamp with time zone"}
 _PORT = 15002
 # what servers say that users cannot make sense of
 _HINTS = {
@@ -48,20 +55,6 @@ _HINTS = {
     "is not running": "that session has ended: restart the server, or name another session_id",
 }
 _ANSWERS_WITHIN = 5.0  # seconds
-
-
-class _Written(Postgres):
-    """How our statements are spelled: as on Postgres, with the names of tables as dbt spells them for Spark."""
-
-    class Tokenizer(Postgres.Tokenizer):
-        IDENTIFIERS: ClassVar = ['"', "`"]
-
-
-class NestingSpark(Spark):
-    """Spark's SQL with CTEs where they stand: sqlglot takes all to the top, where two of one name would meet."""
-
-    class Generator(Spark.Generator):
-        EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
 
 def connect(remote: str) -> Any:
@@ -97,28 +90,29 @@ class SparkEngine(PlainEngine):
     dialect = "nestingspark"
     row_id: tuple[str, ...] = ()
     whole_row = "struct({}.*)"
-    why_no_repair: str | None = (
-        "a repair and its journal are one transaction over several tables, which Delta does not have: "
-        "run `dbt build --full-refresh -s` on what drifted"
-    )
 
-    def __init__(self, remote: str) -> None:
+    def __init__(self, remote: str, schema: str = "default") -> None:
         self._remote = remote
+        self._schema = schema
         self._session = connect(remote)
         self._views: dict[str, str] = {}
 
     @classmethod
-    def from_dbt(cls, credentials: Any) -> SparkEngine:
-        remote = (credentials.server_side_parameters or {}).get(_PARAMETER)
+    def from_dbt(cls, credentials: Any, lock_timeout: float = 0.0) -> SparkEngine:
+        remote = _remote(credentials)
         if str(credentials.method).rpartition(".")[2].lower() != "session" or not remote:
             raise ProjectError(
                 "Spark is reached through Spark Connect: give the target `method: session` and, under "
                 f"server_side_parameters, `{_PARAMETER}: sc://host:port`"
             )
-        return cls(str(remote))
+        return cls(remote, credentials.schema)
+
+    @staticmethod
+    def address(credentials: Any) -> str:
+        return _address(_remote(credentials))
 
     def spelled(self, sql: str) -> str:
-        return _as_spark_has_it(sql)
+        return as_spark_has_it(sql)
 
     def given(self, sql: str) -> str:
         if sql not in self._views:
@@ -160,11 +154,24 @@ class SparkEngine(PlainEngine):
     def literal(self, value: str | None) -> str:
         return "null" if value is None else "'" + value.replace("'", "''") + "'"
 
+    def typed(self, expression: str, column: Column) -> str:
+        if column.base not in _BASES.values():
+            raise Refused(
+                f"its column {column.name} is of type {column.type}, which a journal of texts does not bring back: run "
+                "`dbt build --full-refresh`"
+            )
+        return f"cast({expression} as {_WRITTEN.get(column.type, column.type)})"
+
     def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
-        raise NotImplementedError
+        # a NULL that is a struct's field would be left out, by Sail whatever it is told
+        pairs = [
+            f"{self.literal(json.dumps(name, ensure_ascii=False) + ': ')} || {_inside(f'to_json(array({text}))')}"
+            for name, text in texts
+        ]
+        return "'{' || " + " || ', ' || ".join(pairs) + " || '}'"
 
     def json_field(self, expression: str, name: str) -> str:
-        raise NotImplementedError
+        return f"try_element_at(from_json({expression}, 'map<string,string>'), {self.literal(name)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         return why_volatile_beside(sql, ignored)
@@ -189,14 +196,30 @@ class SparkEngine(PlainEngine):
         return int(self._session.version.split(".")[0])
 
     def may_journal(self) -> bool:
-        return False
+        return True
 
     def has_schema(self, name: str) -> bool:
         return bool(self._session.catalog.databaseExists(name))
 
+    def make_schema(self, name: str) -> None:
+        """Beside the target's own schema: where that has a place, Sail wants one for each."""
+        place = self._place_of(name)
+        self._raw(f"create schema if not exists {name}" + (f" location '{place}'" if place else ""))
+
+    def store(self, sql: str) -> str:
+        name = f"{SCHEMA}.{PASSING}{uuid.uuid4().hex}"
+        self.execute(f"create table {name} as {sql}")
+        return name
+
+    def _place_of(self, name: str) -> str | None:
+        """Where a schema lies, or would; None where the catalog knows by itself."""
+        with suppress(Exception):  # without a schema of that name there is nothing to lie beside
+            beside, _, own = self._session.catalog.getDatabase(self._schema).locationUri.rstrip("/").rpartition("/")
+            return f"{beside}/{name}" if own == self._schema else None
+        return None
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        self._forget_views()
         try:
             yield
         finally:
@@ -211,17 +234,21 @@ class SparkEngine(PlainEngine):
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
-            for row in self._session.sql(_translated(sql, tuple(parameters))).toLocalIterator():
+            for row in self._session.sql(translated(sql, tuple(parameters))).toLocalIterator():
                 yield tuple(row)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._raw(_translated(sql, tuple(parameters)))
+        return self._raw(translated(sql, tuple(parameters)))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        if sql.startswith("create table"):
+            statement = created(sql, self._place_of(SCHEMA))
+        else:
+            statement = translated(sql, tuple(parameters))
         try:
-            self._session.sql(_translated(sql, tuple(parameters)))  # runs at once what is no query
+            self._session.sql(statement)  # runs at once what is no query
         except Exception as error:  # noqa: BLE001
             self._fail(error)
         return -1
@@ -240,7 +267,7 @@ class SparkEngine(PlainEngine):
         for number, file in enumerate(files):
             sql = f"select {listed} from {table} where {part} = {number} and {where or 'true'}"
             try:
-                rows = self._session.sql(_translated(sql)).toArrow()  # noqa: F841  read by name below
+                rows = self._session.sql(translated(sql)).toArrow()  # noqa: F841  read by name below
             except Exception as error:  # noqa: BLE001
                 self._fail(error)
             with duckdb.connect() as writer:
@@ -251,7 +278,24 @@ class SparkEngine(PlainEngine):
 
     @contextmanager
     def repair_lock(self) -> Iterator[None]:
-        yield
+        """Of this machine and user: a lake has no lock that would be gone with the process that holds it."""
+        zone = self._session.conf.get(_ZONE)
+        if zone not in _UTC:
+            raise Refused(
+                f"times in a plan and in the journal are UTC's, and this session's zone is {zone}: set `{_ZONE}: UTC` "
+                "under server_side_parameters of the target"
+            )
+        named = hashlib.sha256(f"{_address(self._remote)} {self._schema}".encode()).hexdigest()[:16]
+        with held(Path(tempfile.gettempdir()) / f"reconcile-{os.getuid()}-{named}.lock", _WAITS) as taken:
+            if not taken:
+                raise Refused("another reconcile repair or undo is at work in this lake: try again when it is done")
+            with suppress(Exception):  # what a repair that was killed still has running: none other is at work
+                self._session.interruptTag(_TAG)
+            self._session.addTag(_TAG)
+            try:
+                yield
+            finally:
+                self._session.removeTag(_TAG)
 
     def close(self) -> None:
         """Drop what we made. The session is dbt's too, and its end would be that of its catalog."""
@@ -276,31 +320,9 @@ class SparkEngine(PlainEngine):
         raise EvaluationFailed(said) from error
 
 
-@lru_cache(maxsize=256)
-def _translated(sql: str, parameters: tuple[Any, ...] = ()) -> str:
-    """A statement of ours as Spark has it."""
-    tree = sqlglot.parse_one(sql, dialect=_Written)
-    for cte in tree.find_all(exp.CTE):
-        cte.set("materialized", None)
-    for place in list(tree.find_all(exp.Parameter)):
-        place.replace(exp.convert(parameters[int(place.name) - 1]))
-    # a tolerance: Sail compares a double with a decimal as decimals, and NaN is none
-    for number in [n.expression for n in tree.find_all(exp.LTE) if n.expression.is_number]:
-        number.replace(exp.cast(number.copy(), "double"))
-    return tree.sql(NestingSpark)
-
-
-def _as_spark_has_it(sql: str) -> str:
-    """A definition with what was put around the model's own SQL spelled for Spark."""
-
-    def spelled(text: str) -> str:
-        text = text.replace("as not materialized (", "as (")
-        return re.sub(r"\btimestamp with time zone\s*$", "timestamp ", text)
-
-    def own_name(literal: str) -> str:
-        return "`" + literal[1:-1].replace('""', '"').replace("`", "``") + "`"
-
-    return outside_literals(sql, spelled, own_name)
+def _inside(array: str) -> str:
+    """The one element of a JSON array, as JSON."""
+    return f"substring({array}, 2, length({array}) - 2)"
 
 
 def _column(field: Any) -> Column:
@@ -318,6 +340,10 @@ def _is_missing(error: Exception) -> bool:
 def _said(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:400] if lines else type(error).__name__
+
+
+def _remote(credentials: Any) -> str:
+    return str((credentials.server_side_parameters or {}).get(_PARAMETER, ""))
 
 
 def _address(remote: str) -> str:

@@ -26,9 +26,9 @@ from extract.record import Count, Counters, Reading, Status
 from extract.validate import Expected, Known, Verdict, judge
 from reconcile import diff as diffing
 from reconcile.errors import Refused
-from reconcile.repair import undo
 from reconcile.repairing import Asked, repair_run
 from reconcile.report import Report
+from reconcile.undoing import undo
 from reconcile.watching import Watcher
 from tests.extract.test_pipeline import IDS, Scripted, collect, posted, read
 from tests.incidents.world import KEYS, Incident, samples

@@ -14,6 +14,7 @@ from reconcile.repair import Applied, Guards, repair_session
 from reconcile.report import Drift, Verdict
 from reconcile.verdict import judge_definition
 from tests.conftest import Database
+from tests.lake import Lake
 
 LOOSE = Guards(max_rows=1000, max_percent=100, allow_delete=True)
 
@@ -93,6 +94,12 @@ def postgres(database: Database, user: str = "postgres") -> Connection:
         "schema": "public",
     }
     return Connection("postgres", "dev", 1, SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names)))
+
+
+def on_lake(lake: Lake) -> Connection:
+    parameters = lake.output["server_side_parameters"]
+    credentials = SimpleNamespace(method="session", schema="main", server_side_parameters=parameters)
+    return Connection("spark", "dev", 1, credentials)
 
 
 def ten(bench: Bench) -> None:

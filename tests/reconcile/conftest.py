@@ -21,7 +21,7 @@ from reconcile.project import Connection
 from tests.conftest import Database
 from tests.dbt_projects import Templates
 from tests.lake import Lake
-from tests.reconcile.bench import Bench, postgres, project_on
+from tests.reconcile.bench import Bench, on_lake, postgres, project_on
 
 
 @dataclass
@@ -108,6 +108,9 @@ def connection(engine_kind: str, tmp_path: Path, request: pytest.FixtureRequest)
         path = str(tmp_path / "w.duckdb")
         duckdb.connect(path).close()
         return Connection("duckdb", "dev", 1, SimpleNamespace(path=path, settings={}))
+    if engine_kind == "sail":
+        lake: Lake = request.getfixturevalue("lake")
+        return on_lake(lake)
     database: Database = request.getfixturevalue("database")
     return postgres(database)
 

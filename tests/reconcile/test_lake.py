@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconcile.diff import Asked, diff
+from reconcile.check import open_project
+from reconcile.diff import Asked as Diff
+from reconcile.diff import diff
 from reconcile.engines.spark import SparkEngine, connect
-from reconcile.errors import ConnectionFailed, Refused
+from reconcile.errors import ConnectionFailed
 from reconcile.project import Options
-from reconcile.repair import RepairSession
+from reconcile.repairing import Asked as Repair
+from reconcile.repairing import repair_run
 from reconcile.report import Drift, Report, Verdict
+from reconcile.undoing import undo
+from reconcile.verdict import Asked
+from reconcile.watching import Watcher
 from tests.conftest import Database
 from tests.dbt_projects import DbtProject, judged, table
 from tests.lake import Lake
@@ -92,8 +98,6 @@ def test_what_was_built_is_level(house: DbtProject) -> None:
 
 
 def judged_auto(house: DbtProject) -> Report:
-    from reconcile.verdict import Asked
-
     return judged(house, "totals", asked=Asked("auto"))
 
 
@@ -123,6 +127,18 @@ def test_every_kind_of_drift_is_found_with_its_values(house: DbtProject) -> None
 
     house.dbt("run", "--full-refresh", "-s", "totals")
     assert judged(house, "totals").verdict is Verdict.LEVEL
+
+
+def test_more_drift_than_samples_has_its_causes_too(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    lake.run("insert into main.totals select user_id + 1000, events, amount, label from main.totals")
+    lake.run("insert into main.totals select user_id + 5000, events, amount, label from main.totals")
+    found = table(judged(house, "totals"), "totals")
+
+    assert (found.drift.extra, sum(found.causes.values())) == (300, 300), found.error
+    assert len(found.samples) < 300
+    house.dbt("run", "--full-refresh", "-s", "totals")
 
 
 def test_an_order_that_ties_and_a_clock_are_no_definitions(house: DbtProject) -> None:
@@ -161,7 +177,7 @@ def test_between_postgres_and_the_lake_only_rows_of_unequal_buckets_travel(
         "update main.t set empty = null where id = 11",
     )
     report = diff(
-        Asked(f"{database.url}#t", "dev:main.t", ("id",)),
+        Diff(f"{database.url}#t", "dev:main.t", ("id",)),
         Options(project_dir=house.folder, profiles_dir=house.folder),
         wait=lambda: None,
     )
@@ -173,12 +189,33 @@ def test_between_postgres_and_the_lake_only_rows_of_unequal_buckets_travel(
     assert (found.scope.rows_expected, found.scope.rows_actual) == (20_000, 19_999)
 
 
-def test_nothing_is_repaired_there(house: DbtProject) -> None:
-    from reconcile.check import open_project
+def test_a_repair_makes_it_level_and_an_undo_takes_it_back(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    before = lake.rows("select * from main.totals order by user_id")
+    lake.run(
+        "update main.totals set amount = 0.01, label = null where user_id = 5",
+        "delete from main.totals where user_id = 8",
+    )
+    broken = lake.rows("select * from main.totals order by user_id")
+    options = Options(project_dir=house.folder, profiles_dir=house.folder, select=("totals",))
+    asked = Repair(None, True, False, 10_000, 10.0, confirm=lambda planned: True)
+    report = repair_run(options, asked, Watcher())
 
-    project = open_project(Options(project_dir=house.folder, profiles_dir=house.folder))
-    with pytest.raises(Refused, match="full-refresh"):
-        RepairSession(project)
+    assert report.verdict is Verdict.LEVEL
+    assert report.repair is not None
+    assert (report.repair.inserted, report.repair.updated, report.repair.stale) == (1, 1, 0)
+    assert lake.rows("select * from main.totals order by user_id") == before
+    # the verdict is kept beside the journal, as on every other engine
+    assert lake.rows("select command, model, verdict from reconcile.verdict") == [("repair", "totals", "level")]
+
+    project = open_project(options)
+    assert report.repair.run_id is not None
+    undone = undo(project, report.repair.run_id, apply=True)
+    assert (undone.updated, undone.deleted) == (1, 1)
+    assert lake.rows("select * from main.totals order by user_id") == broken
+    undo(project, undone.run_id, apply=True)
+    assert lake.rows("select * from main.totals order by user_id") == before
 
 
 def test_a_table_that_is_not_there_says_what_to_run(house: DbtProject) -> None:
