@@ -66,11 +66,12 @@ def _told(engine: Engine, definition: Definition, capture: CaptureSession | str)
     statement = totals_sql(comparison, prepared.actual_unique)
     if not comparison.key:
         statement = surplus_counts_sql(comparison, Rows.ALL)
+    shown = engine.shown(statement)
     with engine.snapshot():
         estimate = engine.plan(statement)
     if estimate:
         yield f"-- estimate:  cost {estimate.cost:,.0f}, about {estimate.scanned:,} rows scanned"
-    yield f"{statement};"
+    yield f"{shown};"
 
 
 def _scope(definition: Definition, capture: CaptureSession | str) -> Iterator[str]:

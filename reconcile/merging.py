@@ -216,8 +216,7 @@ class Merge:
         copy: a row to insert, for each copy that is. again: a row of the table that is equal to some that go, and
         stays: a MERGE cannot delete one of several equal rows, so it deletes all and inserts the others again.
         """
-        found = self._engine.rows(f"select distinct action, copies > 0 from {self._plan.source} as p")
-        kinds = {(action, bool(copies)) for action, copies in found}
+        kinds = self._kinds(self._plan.source)
         plan, table = f"{self._plan.source} as p", f"{self._entry.relation} as t"
         head = ", ".join(f"p.{name}" for name in HEAD)
         planned = f"select {head}, {self._cells('p')}"
@@ -268,9 +267,7 @@ class Merge:
         )
 
     def _merge(self, live: str) -> str:
-        found = self._engine.rows(f"select distinct action, copies > 0 from {live} as p")
-        keyed = not any(copies for _, copies in found)
-        if keyed:
+        if not any(copies for _, copies in self._kinds(live)):
             same = " and ".join(f"t.{quote(name)} = {self._either(name)}" for name in self._images.key)
         else:
             by_key = self._same_texts([(name, self._either(name)) for name in self._images.key])
@@ -315,14 +312,21 @@ class Merge:
         )
 
     def _standing(self, live: str) -> Standing:
+        kinds = self._kinds(live)
         counts = [
-            self._engine.one(
+            (action, True) in kinds
+            and self._engine.one(
                 f"select count(*) from {live} as p join {self._entry.relation} as t on {self._same_copy(side)}\n"
                 f"where p.copies > 0 and p.action = '{action}'"
             )[0]
             for side, action in (("b", "delete"), ("a", "insert"))
         ]
         return Standing(int(self._engine.one(f"select count(*) from {self._entry.relation}")[0]), *map(int, counts))
+
+    def _kinds(self, rows: str) -> set[tuple[str, bool]]:
+        """Which actions there are, on rows that their key names and on copies."""
+        found = self._engine.rows(f"select distinct action, copies > 0 from {rows} as p")
+        return {(action, bool(copies)) for action, copies in found}
 
     def _either(self, name: str) -> str:
         place = self._images.place(name)

@@ -72,6 +72,9 @@ class Engine(Protocol):
     def spelled(self, sql: str) -> str:
         """A definition in the engine's own dialect, also where we have put something around the model's SQL."""
 
+    def shown(self, sql: str) -> str:
+        """A statement of ours as it may be typed there: in the engine's own dialect, with nothing given by name."""
+
     def given(self, sql: str) -> str:
         """A SELECT in the engine's own dialect (a definition) as our statements may hold it."""
 

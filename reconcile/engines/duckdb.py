@@ -51,6 +51,9 @@ class DuckDBEngine(PlainEngine):
     def spelled(self, sql: str) -> str:
         return sql
 
+    def shown(self, sql: str) -> str:
+        return sql
+
     def given(self, sql: str) -> str:
         return sql
 

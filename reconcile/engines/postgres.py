@@ -76,12 +76,6 @@ class PostgresEngine(PostgresSpelling):
     def address(credentials: Any) -> str:
         return f"{credentials.host}:{credentials.port}/{credentials.database}"
 
-    def spelled(self, sql: str) -> str:
-        return sql
-
-    def given(self, sql: str) -> str:
-        return sql
-
     def table_columns(self, relation_name: str) -> list[Column] | None:
         oid = self._oid(relation_name)
         if oid is None:

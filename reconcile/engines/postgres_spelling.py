@@ -10,6 +10,15 @@ from reconcile.engines.base import Column
 class PostgresSpelling:
     """The part of the engine that asks the database nothing."""
 
+    def spelled(self, sql: str) -> str:
+        return sql
+
+    def shown(self, sql: str) -> str:
+        return sql
+
+    def given(self, sql: str) -> str:
+        return sql
+
     def as_text(self, expression: str) -> str:
         return f"({expression})::text"
 

@@ -114,6 +114,12 @@ class SparkEngine(PlainEngine):
     def spelled(self, sql: str) -> str:
         return as_spark_has_it(sql)
 
+    def shown(self, sql: str) -> str:
+        text = translated(sql, pretty=True)
+        for definition, name in self._views.items():
+            text = text.replace(name, f"(\n{self.spelled(definition)}\n)")  # no other name is like it
+        return text
+
     def given(self, sql: str) -> str:
         if sql not in self._views:
             name = f"reconcile_{uuid.uuid4().hex}"

@@ -29,9 +29,9 @@ class NestingSpark(Spark):
 
 
 @lru_cache(maxsize=256)
-def translated(sql: str, parameters: tuple[Any, ...] = ()) -> str:
+def translated(sql: str, parameters: tuple[Any, ...] = (), pretty: bool = False) -> str:
     """A statement of ours as Spark has it."""
-    return _tree(sql, parameters).sql(NestingSpark)
+    return _tree(sql, parameters).sql(NestingSpark, pretty=pretty)
 
 
 def created(sql: str, place: str | None) -> str:

@@ -11,6 +11,7 @@ from reconcile.diff import Asked as Diff
 from reconcile.diff import diff
 from reconcile.engines.spark import SparkEngine, connect
 from reconcile.errors import ConnectionFailed
+from reconcile.explaining import explain
 from reconcile.project import Options
 from reconcile.repairing import Asked as Repair
 from reconcile.repairing import repair_run
@@ -216,6 +217,16 @@ def test_a_repair_makes_it_level_and_an_undo_takes_it_back(house: DbtProject) ->
     assert lake.rows("select * from main.totals order by user_id") == broken
     undo(project, undone.run_id, apply=True)
     assert lake.rows("select * from main.totals order by user_id") == before
+
+
+def test_explain_shows_a_statement_that_can_be_run_there(house: DbtProject) -> None:
+    lake = house.database
+    assert isinstance(lake, Lake)
+    [text] = explain(Options(project_dir=house.folder, profiles_dir=house.folder, select=("totals",)))
+    statement = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip().removesuffix(";")
+
+    assert "max(label) as label" in statement
+    assert lake.rows(statement) == [(100, 100, 100, 0, 100, 0)]
 
 
 def test_a_table_that_is_not_there_says_what_to_run(house: DbtProject) -> None:
