@@ -58,6 +58,7 @@ def check(
         tables=tables,
         fail_on=fail_on,
         excluded=project.excluded,
+        aimed=options.target,
     )
     record(report, project.connection, create=start_record)
     return report

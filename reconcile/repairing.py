@@ -74,7 +74,7 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     if asked.apply:
         watcher.phase("comparing again")
         tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
-    report = repair_report(project, tables, started_at, outcome)
+    report = replace(repair_report(project, tables, started_at, outcome), aimed=options.target)
     if asked.apply:
         record(report, project.connection)
     return report

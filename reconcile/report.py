@@ -225,7 +225,8 @@ def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
 class Report:
     """One run. Times are ISO 8601 in UTC.
 
-    ``past`` and ``docs`` (the address of the dbt docs) are what the page shows beside the run: no part of its JSON.
+    ``past`` and ``docs`` (the address of the dbt docs) are what the page shows beside the run, ``aimed`` what --target
+    said, for the command that comes next: no part of its JSON.
     """
 
     run_id: str
@@ -240,6 +241,7 @@ class Report:
     excluded: tuple[Excluded, ...] = ()
     past: tuple[PastRun, ...] = ()
     docs: str | None = None
+    aimed: str | None = None
 
     @property
     def verdict(self) -> Verdict:

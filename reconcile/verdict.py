@@ -85,6 +85,8 @@ def judge_definition(
     try:
         with polled(engine, definition.name, watcher):
             found = _judged_by_scope(engine, definition, asked, _Run(proofs, at, watcher, capture))
+            for lost in engine.losses():
+                found = found.because(lost)
     except _Unjudged as unjudged:
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
     except ReconcileError as error:

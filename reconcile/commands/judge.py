@@ -200,6 +200,7 @@ def _confirm(no_color: bool, planned: RepairOutcome) -> bool:
 def undo(run: str, apply: bool, output: str, **given: Any) -> int:
     """Take the repair RUN back, where its rows are still as it left them. An undo can be undone."""
     from reconcile.check import open_project
+    from reconcile.render.text import aim
     from reconcile.undoing import undo as run_undo
 
     try:
@@ -218,5 +219,5 @@ def undo(run: str, apply: bool, output: str, **given: Any) -> int:
         return code
     said = ", ".join(f"{count} {action}" for action, count in counts.items())
     click.echo(f"{'restored' if apply else 'would restore'}: {said}; {done.stale} stale (changed since, left alone)")
-    click.echo(f"next: reconcile undo {run if not apply else done.run_id} --apply", err=True)
+    click.echo(f"next: reconcile undo {run if not apply else done.run_id} --apply{aim(given['target'])}", err=True)
     return code

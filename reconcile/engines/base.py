@@ -132,6 +132,9 @@ class Engine(Protocol):
     def progress(self) -> float | None:
         """How much of the running statement is done, from 0 to 1, asked by another thread; None: it does not say."""
 
+    def losses(self) -> list[str]:
+        """What was lost of those who work for the engine since it was last asked, in words; none if it cannot tell."""
+
     def cancel(self) -> None:
         """Stop the running statement from another thread: it fails, and its transaction is rolled back."""
 

@@ -25,6 +25,9 @@ class PlainEngine:
     def histogram(self, relation_name: str, column: Column) -> list[str]:
         return []
 
+    def losses(self) -> list[str]:
+        return []
+
     def xid(self) -> int | None:
         return None
 

@@ -24,6 +24,7 @@ from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.plain import PlainEngine
 from reconcile.engines.spark_spelling import as_spark_has_it, created, translated
+from reconcile.engines.spark_workers import Workers
 from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError, Refused
 from reconcile.files import held
 from reconcile.home import PASSING, SCHEMA
@@ -95,6 +96,7 @@ class SparkEngine(PlainEngine):
         self._remote = remote
         self._schema = schema
         self._session = connect(remote)
+        self.workers = Workers(self._session, urlsplit(remote).hostname or "")
         self._views: dict[str, str] = {}
 
     @classmethod
@@ -184,6 +186,9 @@ class SparkEngine(PlainEngine):
 
     def progress(self) -> float | None:
         return None
+
+    def losses(self) -> list[str]:
+        return self.workers.lost()
 
     def cancel(self) -> None:
         with suppress(Exception):  # nothing runs, or the server does not know how

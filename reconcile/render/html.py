@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reconcile.render.text import (
     LONGEST,
+    aim,
     common_ends,
     duration,
     keys_of,
@@ -37,6 +38,7 @@ def render_html(report: Report) -> str:
         "report.html.jinja",
         report=report,
         next_step=next_step(report),
+        aim=aim(report.aimed),
         most=max([*counts, 1]),
         shown_samples=shown_samples,
         hidden_samples=sum(len(t.samples) for t in report.tables) - sum(map(len, shown_samples)),

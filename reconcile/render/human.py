@@ -9,6 +9,7 @@ from rich.text import Text
 
 from reconcile.render.text import (
     STYLES,
+    aim,
     causes_of,
     common_ends,
     key_of,
@@ -39,7 +40,7 @@ def print_report(report: Report, console: Console) -> None:
     if report.repair is not None:
         if _is_plan(report):
             print_plan(report.repair, console)
-        console.print(_repaired(report.repair))
+        console.print(_repaired(report.repair, report.aimed))
     if report.error:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
     totals = kinds(report.totals)
@@ -182,7 +183,7 @@ def _plan_of(part: PlannedPart) -> RenderableType:
     return Group(Text(f"\n{shown(part.name)}", style="bold").append(said, style="dim"), grid, *more)
 
 
-def _repaired(repair: RepairOutcome) -> Text:
+def _repaired(repair: RepairOutcome, aimed: str | None) -> Text:
     if not repair.applied:
         said = f"{repair.inserted:,} to insert, {repair.updated:,} to update, {repair.deleted:,} to delete"
         where = f" (plan file: {repair.plan_file})" if repair.plan_file else ""
@@ -190,4 +191,4 @@ def _repaired(repair: RepairOutcome) -> Text:
     done = (
         f"{repair.inserted:,} inserted, {repair.updated:,} updated, {repair.deleted:,} deleted, {repair.stale:,} stale"
     )
-    return Text(f"\nrepaired: {done}; take it back with: reconcile undo {repair.run_id} --apply")
+    return Text(f"\nrepaired: {done}; take it back with: reconcile undo {repair.run_id} --apply{aim(aimed)}")

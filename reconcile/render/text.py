@@ -90,13 +90,19 @@ def keys_of(table: TableReport) -> str:
 
 def next_step(report: Report) -> str | None:
     """The command that a reader of this report would type next."""
+    aimed = aim(report.aimed)
     names = " ".join(shlex.quote(shown(table.name)) for table in report.tables if table.verdict is Verdict.DRIFT)
     if report.verdict is Verdict.DRIFT and report.command == "check":
-        return f"reconcile repair -s {names}"
+        return f"reconcile repair -s {names}{aimed}"
     if report.verdict is Verdict.DRIFT and report.repair and not report.repair.applied:
         delete = " --allow-delete" if report.repair.deleted else ""
-        return f"reconcile repair --plan {report.repair.plan_file} --apply{delete}"
+        return f"reconcile repair --plan {report.repair.plan_file} --apply{delete}{aimed}"
     return None
+
+
+def aim(target: str | None) -> str:
+    """What a command has to be told besides, to mean the same target: nothing where that is the profile's own."""
+    return f" --target {shlex.quote(target)}" if target else ""
 
 
 def duration(seconds: float | None) -> str:

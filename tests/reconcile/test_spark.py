@@ -7,45 +7,28 @@ of Delta can be had here, so the tables are Parquet: tried is our SQL on Spark's
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
+from benchmarks.standalone import Cluster, a_cluster
 from reconcile.compare import judge
+from reconcile.definition import Definition, Settings
 from reconcile.engines.spark import SparkEngine
 from reconcile.prepare import prepare
-from reconcile.report import Drift
+from reconcile.report import Drift, TableReport
+from reconcile.verdict import judge_definition
 from tests.lake import forget_session
 from tests.reconcile.test_property import Row, literal, oracle, random_case
 
 pytestmark = pytest.mark.spark
 CASES = 12
-_STARTS_WITHIN = 120  # seconds
-
-
-@dataclass
-class Cluster:
-    """A running one; ``processes`` by what they are."""
-
-    remote: str
-    folder: Path
-    processes: dict[str, subprocess.Popen[bytes]]
-
-    def kill_a_worker(self) -> None:
-        """And its executor, as when a machine goes."""
-        worker = psutil.Process(self.processes["worker 2"].pid)
-        for process in [*worker.children(recursive=True), worker]:
-            process.send_signal(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -64,69 +47,13 @@ def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(where.glob("lib/*/site-packages/pyspark"))
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
-
-
 @pytest.fixture(scope="module")
 def cluster(spark_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
-    master, connect = free_port(), free_port()
-    variables = {**os.environ, "SPARK_HOME": str(spark_home), "SPARK_LOCAL_IP": "127.0.0.1"}
-    processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(name: str, *command: str | int | Path) -> None:
-        with (folder / f"{name}.log").open("wb") as log:
-            processes[name] = subprocess.Popen(
-                [spark_home / "bin" / command[0], *map(str, command[1:])],  # type: ignore[operator]
-                cwd=folder,
-                env=variables,
-                stdout=log,
-                stderr=log,
-            )
-
-    def wait_for(port: int) -> None:
-        until = time.monotonic() + _STARTS_WITHIN
-        while time.monotonic() < until:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            time.sleep(0.2)
-        raise AssertionError("\n".join(log.read_text()[-500:] for log in folder.glob("*.log")))
-
-    address = f"spark://127.0.0.1:{master}"
-    try:
-        start("master", "spark-class", "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", master,
-              "--webui-port", free_port())  # fmt: skip
-        wait_for(master)
-        for worker in ("worker 1", "worker 2"):
-            start(worker, "spark-class", "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1", "--cores", 1,
-                  "--memory", "1g", "--webui-port", free_port(), "--work-dir", folder / worker, address)  # fmt: skip
-        settings = {
-            "spark.connect.grpc.binding.port": connect,
-            "spark.connect.grpc.binding.address": "127.0.0.1",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.sql.warehouse.dir": folder / "warehouse",
-            "spark.executor.memory": "600m",
-            "spark.sql.shuffle.partitions": 4,
-            "spark.driver.host": "127.0.0.1",
-            "spark.ui.enabled": "false",
-        }
-        told = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
-        start("connect", "spark-submit", "--master", address, "--class",
-              "org.apache.spark.sql.connect.service.SparkConnectServer", *told, "spark-internal")  # fmt: skip
-        wait_for(connect)
-        yield Cluster(f"sc://127.0.0.1:{connect}", folder, processes)
-    finally:
-        forget_session()
-        for process in reversed(processes.values()):
-            with suppress(psutil.NoSuchProcess):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
-            process.kill()
-            process.wait(30)
+    with a_cluster(spark_home, tmp_path_factory.mktemp("cluster"), 2) as started:
+        try:
+            yield started
+        finally:
+            forget_session()
 
 
 @pytest.fixture
@@ -170,21 +97,26 @@ def test_the_verdict_is_the_oracles_on_random_tables(engine: SparkEngine) -> Non
         )
 
 
-def test_a_worker_that_dies_in_mid_check_changes_no_verdict(engine: SparkEngine, cluster: Cluster) -> None:
+def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_told(engine: SparkEngine, cluster: Cluster) -> None:
     """What it was to do is done by the other one."""
     rows = "select id, id % 977 as likes, md5(cast(id as string)) as content from range(0, 3000000, 1, 8)"
-    engine.execute(
-        "create table posts using parquet as " + rows.replace("id % 977", "case when id = 7 then -1 else id % 977 end")
-    )
-    found: list[Drift] = []
-    check = threading.Thread(
-        target=lambda: found.append(drift(engine, rows, "select * from posts where id <> 11", "id"))
-    )
+    held = rows.replace("id % 977", "case when id = 7 then -1 else id % 977 end")
+    engine.execute(f"create table posts using parquet as select * from ({held}) where id <> 11")
+    split = engine.workers.tasks()
+    assert len(split) == 2
+    assert all(split.values()), "both workers had their share"
+
+    found: list[TableReport] = []
+    model = Definition("model.shop.posts", "posts", "posts", ("id",), rows, {}, Settings(), "models/posts.sql")
+    check = threading.Thread(target=lambda: found.append(judge_definition(engine, model)))
     check.start()
     time.sleep(3)
     cluster.kill_a_worker()
     assert check.is_alive(), "the check had ended before the worker died"
     check.join(300)
 
-    assert found == [Drift(missing=1, changed=1)]
-    assert "Lost executor" in (cluster.folder / "connect.log").read_text()
+    [report] = found
+    assert (report.drift, report.error) == (Drift(missing=1, changed=1), None)
+    assert re.search(
+        r"executor \d at .* was lost meanwhile \(worker lost: .*\): others did its share", report.scope.reason
+    )
