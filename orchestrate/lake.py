@@ -89,6 +89,11 @@ def start(project: Path, workers: int = WORKERS) -> Lake:
         with hold(lake.note.with_suffix(".lock"), "levelset up", "another process starts the lake", _STARTS_WITHIN):
             if not _listens(lake):
                 _serve(lake, workers)
+                try:
+                    session(lake)  # which it may refuse: it is no use then
+                except Trouble:
+                    stop(project)
+                    raise
     attach(lake)
     return lake
 

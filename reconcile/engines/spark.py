@@ -52,7 +52,9 @@ _WRITTEN = {"string": "varchar", "float": "real", "timestamp": "timestamp with t
 _PORT = 15002
 # what servers say that users cannot make sense of
 _HINTS = {
-    "unsupported PySpark version": "its server refuses newer clients: pip install 'pyspark-client<4.3'",
+    "unsupported PySpark version": (
+        "Sail knows pyspark up to 4.2: pip install 'pyspark-client<4.3' where it is started, and start it again"
+    ),
     "is not running": "that session has ended: restart the server, or name another session_id",
 }
 _ANSWERS_WITHIN = 5.0  # seconds
@@ -72,6 +74,7 @@ def connect(remote: str) -> Any:
     try:  # the client would try for minutes
         socket.create_connection((parts.hostname or "", parts.port or _PORT), _ANSWERS_WITHIN).close()
         session = SparkSession.builder.remote(remote).getOrCreate()
+        str(session.version)  # asked first: Sail says to the first question alone that it does not know the release
         session.sql("select 1").collect()
     except Exception as error:  # gRPC, the client and the server each have errors of their own
         if session is not None:

@@ -101,6 +101,18 @@ def test_a_server_is_started_found_and_stopped(clone: Path) -> None:
     assert command(*down, cwd=clone, **remote).stdout == "lake was not up\n"
 
 
+def test_a_server_beside_a_pyspark_that_it_does_not_know_is_refused(clone: Path, tmp_path: Path) -> None:
+    """As with pyspark 4.3.0 installed beside Sail 0.7.2, tried by hand: here its version alone is another."""
+    (tmp_path / "sitecustomize.py").write_text("import pyspark\n\npyspark.__version__ = '4.3.0'\n")
+    remote = "sc://127.0.0.1:15098/;session_id=00000000-0000-4000-8000-000000000098"
+    up = ("levelset", "up", "--target", "lake")
+    done = command(*up, cwd=clone, SPARK_REMOTE=remote, PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 2
+    assert "unsupported PySpark version: 4.3.0; Sail knows pyspark up to 4.2: pip install" in done.stderr
+    assert not lakes.is_running(lakes.Lake(clone, remote, None))
+
+
 @pytest.mark.parametrize(
     ("remote", "said"),
     [

@@ -105,6 +105,9 @@ def judged_auto(house: DbtProject) -> Report:
 def test_every_kind_of_drift_is_found_with_its_values(house: DbtProject) -> None:
     lake = house.database
     assert isinstance(lake, Lake)
+    assert (
+        judged(house, "totals").verdict is Verdict.LEVEL
+    )  # so that it is known what was, and by whose hand it changed
     lake.run(
         "update main.totals set events = 7 where user_id = 5",
         "delete from main.totals where user_id in (8, 9)",
