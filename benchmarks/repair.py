@@ -1,6 +1,6 @@
-"""Repairing a tenth of a table against the bare upsert of the same rows, on the embedded Postgres.
+"""Repairing a tenth of a table against the bare upsert of the same rows, on the embedded Postgres, or on the lake.
 
-    uv run benchmarks/repair.py [--rows 1000000] [--runs 3]
+    uv run benchmarks/repair.py [--rows 1000000] [--runs 3] [--lake]
 
 The upsert knows which rows to write and keeps no record. Ours is told in its parts: find and plan (two comparisons),
 apply (locks, looks at each row again, writes, looks at what stands now, keeps every row before and after in the
@@ -14,12 +14,16 @@ import resource
 import statistics
 import tempfile
 import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 
-from orchestrate import warehouse
+from orchestrate import lake, warehouse
+from orchestrate.dbt import environment
 from reconcile.definition import Definition, Settings
 from reconcile.engines.connect import open_engine
 from reconcile.project import Connection, Project
@@ -38,6 +42,12 @@ COLUMNS = {
     "source": "'source ' || n % 7",
     "note": "md5(n::text)",
     "ok": "n % 2 = 0",
+}
+SPARKS = {  # what Spark spells otherwise
+    "rate": "n / 3.0D",
+    "at": "timestamp_seconds(1767225600 + n)",
+    "source": "concat('source ', n % 7)",
+    "note": "md5(cast(n as string))",
 }
 TYPES = (
     "id bigint primary key, likes bigint, retweets bigint, replies bigint, views bigint, rate double precision, "
@@ -88,7 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--lake", action="store_true", help="on Delta tables behind Sail, against a bare MERGE")
     options = parser.parse_args()
+    if options.lake:
+        measure_lake(options.rows, options.runs)
+        return
     with tempfile.TemporaryDirectory() as folder:
         server = warehouse.start(Path(folder))
         try:
@@ -102,25 +116,72 @@ def measure(server: warehouse.Server, rows: int, runs: int) -> None:
         names = ("role", "search_path", "sslmode", "sslcert", "sslkey", "sslrootcert")
         where = {"host": str(server.socket), "port": 5432, "user": "postgres", "password": "", "database": "postgres"}
         credentials = SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names))
-        definition = Definition(
-            unique_id="model.bench.kept",
-            name="kept",
-            relation_name="kept",
-            key=("id",),
-            sql="select * from truth",
-            contract={},
-            settings=Settings(),
-            path="kept.sql",
-        )
-        project = Project(Connection("postgres", "bench", 1, credentials), (definition,), Path())
-        taken: dict[str, list[float]] = {}
-        for _ in range(runs):
-            make(database, rows)
-            taken.setdefault("bare upsert, no journal", []).append(upsert(database))
-            plan, apply, prove = repair(project, rows)
-            for name, seconds in (("find and plan", plan), ("apply, journaled", apply), ("compare again", prove)):
-                taken.setdefault(name, []).append(seconds)
-            taken.setdefault("the whole repair", []).append(plan + apply + prove)
+        project = project_on(Connection("postgres", "bench", 1, credentials))
+        tell(rows, runs, project, lambda: make(database, rows), lambda: upsert(database))
+
+
+def measure_lake(rows: int, runs: int) -> None:
+    remote = f"sc://127.0.0.1:15301/;user_id=bench;session_id={uuid.uuid4()}"
+    parameters = {"spark.remote": remote}
+    credentials = SimpleNamespace(method="session", schema="bench", server_side_parameters=parameters)
+    with tempfile.TemporaryDirectory() as folder, environment({"SPARK_REMOTE": remote, "LEVELSET_LAKE": folder}):
+        session = lake.session(lake.start(Path(folder)))
+        try:
+            session.sql(f"create schema bench location '{folder}/bench'")
+            session.sql("use database bench")
+            project = project_on(Connection("spark", "bench", 1, credentials))
+            tell(rows, runs, project, lambda: make_lake(session, rows), lambda: merge(session))
+        finally:
+            session.stop()
+            lake.stop(Path(folder))
+
+
+def make_lake(session: Any, rows: int) -> None:
+    columns = ", ".join(f"{value} as {name}" for name, value in {**COLUMNS, **SPARKS}.items())
+    session.sql(f"create or replace table truth using delta as select {columns} from range(1, {rows + 1}) as t (n)")
+    broken = (
+        COLUMNS
+        | {name: name for name in COLUMNS}
+        | {
+            "likes": "case when id % 10 = 0 then likes + 1 else likes end",
+            "note": "case when id % 10 = 0 then 'x' else note end",
+        }
+    )
+    columns = ", ".join(f"{value} as {name}" for name, value in broken.items())
+    for name in ("kept", "bare"):
+        session.sql(f"create or replace table {name} using delta as select {columns} from truth")
+    session.sql("create or replace table wanted using delta as select * from truth where id % 10 = 0")
+
+
+def merge(session: Any) -> float:
+    started = time.perf_counter()
+    session.sql("merge into bare as t using wanted as w on t.id = w.id when matched then update set *")
+    return time.perf_counter() - started
+
+
+def project_on(connection: Connection) -> Project:
+    definition = Definition(
+        unique_id="model.bench.kept",
+        name="kept",
+        relation_name="kept",
+        key=("id",),
+        sql="select * from truth",
+        contract={},
+        settings=Settings(),
+        path="kept.sql",
+    )
+    return Project(connection, (definition,), Path())
+
+
+def tell(rows: int, runs: int, project: Project, again: Callable[[], None], bare_write: Callable[[], float]) -> None:
+    taken: dict[str, list[float]] = {}
+    for _ in range(runs):
+        again()
+        taken.setdefault("bare upsert, no journal", []).append(bare_write())
+        plan, apply, prove = repair(project, rows)
+        for name, seconds in (("find and plan", plan), ("apply, journaled", apply), ("compare again", prove)):
+            taken.setdefault(name, []).append(seconds)
+        taken.setdefault("the whole repair", []).append(plan + apply + prove)
     medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
     bare = medians["bare upsert, no journal"]
     print(f"{rows // 10:,} of {rows:,} rows, median of {runs}")

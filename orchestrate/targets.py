@@ -88,6 +88,11 @@ def data_folder(project: Path) -> Path:
 def choose(project: Path, name: str | None) -> Target:
     """The target of that name, or the default one. Raises Trouble for a name that profiles.yml does not have."""
     chosen = name or default_target_name()
+    if chosen == "lake":
+        raise Trouble(
+            f"nothing is collected into the lake itself: name one of {', '.join(TARGETS)}; "
+            "`levelset copy` brings staging there"
+        )
     if chosen not in TARGETS:
         raise Trouble(f"no target {chosen!r} in profiles.yml: one of {', '.join(TARGETS)}")
     return Target(chosen, project)

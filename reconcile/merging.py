@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from reconcile import journal
 from reconcile.definition import quote
@@ -19,11 +20,12 @@ from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.home import SCHEMA
 from reconcile.journal import Entry
-from reconcile.planned import GIVEN, HEAD, Given, Images, PlanTable, packed, unpacked
+from reconcile.planned import GIVEN, HEAD, Given, Images, PlanTable
 from reconcile.writing import ROUNDED, Written, same_row
 
 _INTENT = f"{SCHEMA}.repair_intent"
 _PLANNED = "action in ('insert', 'update', 'delete')"
+_BATCH = 10_000  # rows in memory
 _AT_ONCE = 1_000  # positions that one statement names
 
 
@@ -82,23 +84,20 @@ class LocalGiven(Given):
 
     def __init__(self, engine: Engine) -> None:
         self._there = engine
-        super().__init__(DuckDBEngine(":memory:"))
+        self._here = DuckDBEngine(":memory:")
+        super().__init__(self._here)
 
     def take(self, index: int, table: PlanTable) -> None:
-        self._engine.load(
-            GIVEN,
-            ["part", *HEAD, "row_before", "row_after"],
-            (
-                [index, *head, packed(unpacked(before)), packed(unpacked(after))]
-                for *head, before, after in self._there.stream(table.rows_sql())
-            ),
-        )
+        rows = self._there.stream(table.rows_sql())
+        while batch := list(islice(rows, _BATCH)):
+            self._here.append(GIVEN, [[index] * len(batch), *map(list, zip(*batch, strict=True))])
 
     def keep(self, index: int, table: PlanTable) -> int:
         fresh = -1 - index
         self.take(fresh, table)
-        told = ("action", "copies", "row_before", "row_after")
-        same = " and ".join(f"g.{name} is not distinct from f.{name}" for name in told)
+        # one text may be spelled in several ways, as JSON
+        told = ("{}.action", "{}.copies", "json({}.row_before)", "json({}.row_after)")
+        same = " and ".join(f"{one.format('g')} is not distinct from {one.format('f')}" for one in told)
         others = self._engine.rows(
             f"select f.position from {GIVEN} as f where f.part = {fresh} and not exists (\n"
             f"  select 1 from {GIVEN} as g where g.part = {index} and {same}\n)"

@@ -211,7 +211,7 @@ class Given:
             GIVEN,
             names,
             (
-                [index, i, row.action, row.reason, row.copies, packed(row.before), packed(row.after)]
+                [index, i, row.action, row.reason, row.copies, _packed(row.before), _packed(row.after)]
                 for i, (index, row) in enumerate(rows)
             ),
         )
@@ -228,12 +228,12 @@ class Given:
         which = f"part = {index}" + (f" and action = '{action}'" if action else "")
         sql = f"select action, reason, copies, row_before, row_after from {GIVEN} where {which} order by position"
         for does, reason, copies, before, after in self._engine.stream(sql + (f" limit {limit}" if limit else "")):
-            yield PlannedRow(does, reason, unpacked(before), unpacked(after), copies)
+            yield PlannedRow(does, reason, _unpacked(before), _unpacked(after), copies)
 
 
-def packed(values: Values | None) -> str | None:
+def _packed(values: Values | None) -> str | None:
     return None if values is None else json.dumps(values, ensure_ascii=False)
 
 
-def unpacked(text: str | None) -> Values | None:
+def _unpacked(text: str | None) -> Values | None:
     return None if text is None else json.loads(text)
