@@ -34,6 +34,7 @@ ELSEWHERE = {
     "levelset copy": _LAKE,
     "dbt build --target lake": _LAKE,
     "reconcile check --target lake": _LAKE,
+    "reconcile repair --target lake --apply --yes": _LAKE,
     "reconcile diff embedded:analytics.outcomes lake:analytics.outcomes --key decision_id": _LAKE,
     "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_exactly_what_it_broke",
     "pytest": "tests/test_docs.py::test_every_command_of_our_own_project_does_what_it_says",  # this very run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,38 @@ def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: War
     with environment(there | {"SPARK_REMOTE": lake.next_session}):
         assert "analytics.outcomes" in lakes.attach(lakes.locate(folder))
         assert check(options).verdict is Verdict.LEVEL
+
+
+def test_drift_on_the_lake_is_repaired_and_taken_back_also_by_another_session(warehouse: Warehouse, lake: Lake) -> None:
+    folder = warehouse.project.folder
+    there = {"DBT_TARGET": "lake", **lake.environment}
+    load(warehouse, World(7), 10)
+    copy_staging(Target("postgres", folder))
+    with environment(there):
+        warehouse.project.dbt("run", "-s", "+outcomes")
+    everything = "select * from analytics.outcomes order by decision_id"
+    whole = lake.rows(everything)
+    lake.run("update analytics.outcomes set likes = 68000, views = null where likes >= 0")
+    broken = lake.rows(everything)
+    assert broken != whole
+
+    with environment(lake.environment):
+        options = ("--target", "lake", "-s", "outcomes", "--project-dir", str(folder), "--profiles-dir", str(folder))
+        refused = command("reconcile", "repair", *options, "--apply", "--yes", cwd=folder)
+        assert refused.returncode == 2
+        assert "--max-percent allows 10" in refused.stderr
+        done = command("reconcile", "repair", *options, "--apply", "--yes", "--max-percent", "100", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert lake.rows(everything) == whole
+    again = re.search(r"take it back with:\s+reconcile\s+(undo\s+\S+\s+--apply\s+--target\s+lake)", done.stdout)
+    assert again is not None, done.stdout
+
+    forget_session()  # and with it the server's memory of what tables there are, the journal's among them
+    with environment(lake.environment | {"SPARK_REMOTE": lake.next_session}):
+        undone = command("reconcile", *again[1].split(), cwd=folder)
+        assert (undone.returncode, undone.stderr) == (0, undone.stderr), undone.stderr
+        found = lakes.session(lakes.locate(folder)).sql(everything).collect()
+    assert [tuple(row) for row in found] == broken
 
 
 def test_one_copy_at_a_time(warehouse: Warehouse) -> None:
