@@ -13,7 +13,7 @@ import duckdb
 
 from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Moment
-from reconcile.engines.plain import PlainEngine
+from reconcile.engines.plain import OwnDialect, PlainEngine
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ _LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
 
-class DuckDBEngine(PlainEngine):
+class DuckDBEngine(OwnDialect, PlainEngine):
     """One connection to a database file (or ``:memory:``)."""
 
     kind = dialect = "duckdb"
@@ -47,15 +47,6 @@ class DuckDBEngine(PlainEngine):
     @staticmethod
     def address(credentials: Any) -> str:
         return str(Path(credentials.path).resolve())
-
-    def spelled(self, sql: str) -> str:
-        return sql
-
-    def shown(self, sql: str) -> str:
-        return sql
-
-    def given(self, sql: str) -> str:
-        return sql
 
     def table_columns(self, relation_name: str) -> list[Column] | None:
         try:

@@ -7,6 +7,19 @@ from collections.abc import Iterable, Sequence
 from reconcile.engines.base import Column, Estimate
 
 
+class OwnDialect:
+    """An engine that our statements are written for: nothing of them is translated."""
+
+    def spelled(self, sql: str) -> str:
+        return sql
+
+    def shown(self, sql: str) -> str:
+        return sql
+
+    def given(self, sql: str) -> str:
+        return sql
+
+
 class PlainEngine:
     """The part of the protocol in which only a server like Postgres has something to tell."""
 

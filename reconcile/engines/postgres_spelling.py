@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconcile.engines.base import Column
+from reconcile.engines.plain import OwnDialect
 
 
-class PostgresSpelling:
+class PostgresSpelling(OwnDialect):
     """The part of the engine that asks the database nothing."""
-
-    def spelled(self, sql: str) -> str:
-        return sql
-
-    def shown(self, sql: str) -> str:
-        return sql
-
-    def given(self, sql: str) -> str:
-        return sql
 
     def losses(self) -> list[str]:
         return []  # there is one server, and without it no verdict

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -31,6 +36,7 @@ from orchestrate.targets import Target
 from reconcile.project import Options
 from reconcile.repairing import Asked, repair_run
 from reconcile.watching import Watcher
+from tests.zygote import Acted, Zygote, zygote
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 STAGED = ("real_tweet_metrics", "quarantined_metrics", "follower_snapshots")
@@ -43,6 +49,7 @@ class House:
     folder: Path
     site: Site
     server: Server
+    children: Callable[[], Zygote]
     crashed: bool = False
 
     @property
@@ -64,38 +71,16 @@ class House:
 
     def kill(self, job: str, after: float) -> bool:
         """Whether it was killed, and had not ended by itself within ``after`` seconds."""
-        child = os.fork()
-        if child == 0:
-            try:
-                self.run(job)
-            finally:
-                os._exit(0)
-        until = time.monotonic() + after
-        while time.monotonic() < until:
-            if os.waitpid(child, os.WNOHANG)[0]:
-                return False
-            time.sleep(0.01)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return True
+        return self._child(job, killed_after=after).code == -signal.SIGKILL
 
     def interrupt(self, phase: str) -> int:
         """Press Ctrl-C in a phase of a job, in a child: 130 where that ended it, and as itself."""
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist's workers ignore it
-            log = logging.getLogger("orchestrate")
-            log.setLevel("INFO")
-            log.addHandler(_Presses(f"scheduled: {phase}"))
-            code = 1
-            try:
-                self.run()
-                code = 0
-            except KeyboardInterrupt:
-                code = 130
-            finally:
-                os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return self._child("scheduled", phase).code
+
+    def _child(self, job: str, phase: str | None = None, killed_after: float | None = None) -> Acted:
+        account = base64.b64encode(pickle.dumps(self.site.account)).decode()
+        told = [str(self.folder), job, self.site.url, self.site.clock.now().isoformat(), account, phase]
+        return self.children().act(told, killed_after)
 
     def repair(self) -> int:
         options = Options(project_dir=self.folder, profiles_dir=self.folder, target="embedded")
@@ -147,6 +132,18 @@ class House:
         assert list(self.folder.rglob(".*.half")) == []
 
 
+def act(line: str) -> None:
+    """A job in a child, as ``House`` tells it: the site is its parent's."""
+    folder, job, url, now, account, phase = json.loads(line)
+    if phase is not None:
+        log = logging.getLogger("orchestrate")
+        log.setLevel("INFO")
+        log.addHandler(_Presses(f"{job}: {phase}"))
+    clock = Clock(datetime.fromisoformat(now))
+    site: Any = SimpleNamespace(url=url, clock=clock, account=pickle.loads(base64.b64decode(account)))
+    run_job(Target("embedded", Path(folder)), job, 10.0, site=site)
+
+
 class _Presses(logging.Handler):
     """Sends this process SIGINT from the moment on that a line is logged, each second until that has an effect."""
 
@@ -177,8 +174,14 @@ def a_house(folder: Path, posts_per_day: int = 6, days: int = 4) -> Iterator[Hou
     server = warehouse.start(folder)
     warehouse.ensure_schemas(server, "staging", "analytics")
     try:
-        with Site(Account(days=days, per_day=posts_per_day), Clock(START)) as site:
-            yield House(folder, site, server)
+        with Site(Account(days=days, per_day=posts_per_day), Clock(START)) as site, ExitStack() as stack:
+            imports = "import dbt.cli.main, dlt\nfrom tests.orchestrate.house import act"
+
+            @cache
+            def children() -> Zygote:
+                return stack.enter_context(zygote(imports, "act(line)"))
+
+            yield House(folder, site, server, children)
     finally:
         os.chdir(working)
         warehouse.stop(folder)

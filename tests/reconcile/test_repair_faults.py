@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,27 +23,11 @@ from reconcile.files import write_whole
 from reconcile.plan import write_plan
 from reconcile.repair import Guards, repair_session
 from reconcile.report import Drift, Report, Verdict
-from tests.conftest import ROOT, Database
+from tests.conftest import Database
 from tests.reconcile.bench import LOOSE, Bench, postgres, project_on
+from tests.zygote import zygote
 
 MANY = Guards(max_rows=20_000, max_percent=100, allow_delete=True)
-_ZYGOTE = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from tests.conftest import Database
-from tests.reconcile.bench import Bench, postgres, project_on
-from tests.reconcile.test_repair_faults import MANY
-from reconcile import ties  # what a repair imports, before it is forked
-print("ready", flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        Bench(project_on(postgres(Database(sys.argv[2], sys.argv[3])))).repair(MANY)
-        os._exit(0)
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
-"""
 
 
 def broken(pg: Bench, rows: int) -> None:
@@ -65,30 +46,19 @@ def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing_and_a_rerun_conv
 ) -> None:
     rows, chance = 5_000, random.Random(5)
     everything = Drift(missing=rows // 5, changed=rows - rows // 5)
-    zygote = subprocess.Popen(
-        [sys.executable, "-c", _ZYGOTE, str(ROOT), database.name, database.host],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    imports = (
+        "from tests.conftest import Database\nfrom tests.reconcile.bench import Bench, postgres, project_on\n"
+        "from tests.reconcile.test_repair_faults import MANY\nfrom reconcile import ties"  # before it is forked
     )
-    assert zygote.stdin is not None
-    assert zygote.stdout is not None
-    try:
-        assert zygote.stdout.readline() == "ready\n"
+    act = "Bench(project_on(postgres(Database(sys.argv[2], sys.argv[3])))).repair(MANY)"
+    with zygote(imports, act, database.name, database.host) as child:
         outcomes = []
-        whole = 0.0
-        for moment in range(51):
+        broken(pg, rows)
+        whole = child.act().seconds  # left alone, to know how long a repair takes
+        outcomes.append(pg.verdict()[0])
+        for _ in range(50):
             broken(pg, rows)
-            zygote.stdin.write("go\n")
-            zygote.stdin.flush()
-            child = int(zygote.stdout.readline())
-            started = time.monotonic()
-            if moment > 0:  # the first is left alone, to know how long a repair takes
-                time.sleep(chance.uniform(0, whole))
-                with suppress(ProcessLookupError):  # it was quicker this time
-                    os.kill(child, signal.SIGKILL)
-            assert zygote.stdout.readline() == "ended\n"
-            whole = whole or time.monotonic() - started
+            child.act(killed_after=chance.uniform(0, whole))
             settled(database)
             verdict, drift = pg.verdict()
             outcomes.append(verdict)
@@ -98,10 +68,6 @@ def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing_and_a_rerun_conv
                 pg.repair(MANY)
                 assert pg.verdict() == (Verdict.LEVEL, Drift())
                 assert journaled(pg) == rows
-    finally:
-        zygote.stdin.close()
-        zygote.wait(timeout=30)
-        zygote.stdout.close()
     assert outcomes[0] is Verdict.LEVEL
     assert outcomes.count(Verdict.DRIFT) > 10  # it was hit while it worked, not after
 

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,51 +18,17 @@ from reconcile.undoing import undo
 from tests.conftest import ROOT
 from tests.lake import Lake
 from tests.reconcile.bench import LOOSE, Bench, on_lake, project_on, ten
+from tests.zygote import zygote
 
 pytestmark = pytest.mark.scale
 
 MANY = Guards(max_rows=20_000, max_percent=100, allow_delete=True)
 _EVERYTHING = "select * from kept order by id nulls last, v, x"
-_ZYGOTE = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from tests.lake import Lake
-import pyspark.sql.connect.session
-from tests.reconcile.bench import Bench, on_lake, project_on
-from tests.reconcile.test_repair_lake import MANY
-from reconcile import ties  # what a repair imports, before it is forked
-print("ready", flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        Bench(project_on(on_lake(Lake(sys.argv[2], Path(sys.argv[3]))))).repair(MANY)
-        os._exit(0)
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
-"""
 
 
 @pytest.fixture
 def bench(lake: Lake) -> Bench:
     return Bench(project_on(on_lake(lake)))
-
-
-@pytest.fixture
-def zygote(lake: Lake) -> Iterator[subprocess.Popen[str]]:
-    """A process that forks a repair for each line that it is told."""
-    command = [sys.executable, "-c", _ZYGOTE, str(ROOT), lake.remote, str(lake.folder)]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert started.stdin is not None
-    assert started.stdout is not None
-    try:
-        assert started.stdout.readline() == "ready\n"
-        yield started
-    finally:
-        started.stdin.close()
-        started.wait(timeout=30)
-        started.stdout.close()
 
 
 def broken(lake: Lake, rows: int) -> None:
@@ -88,35 +47,32 @@ def journaled(bench: Bench) -> list[tuple[Any, ...]]:
     )
 
 
-def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(
-    bench: Bench, lake: Lake, zygote: subprocess.Popen[str]
-) -> None:
+def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(bench: Bench, lake: Lake) -> None:
     rows, chance = 2_000, random.Random(10)
-    assert zygote.stdin is not None
-    assert zygote.stdout is not None
-    left = []
-    whole = 0.0
-    for moment in range(7):
-        broken(lake, rows)
-        zygote.stdin.write("go\n")
-        zygote.stdin.flush()
-        child = int(zygote.stdout.readline())
-        started = time.monotonic()
-        if moment > 0:  # the first is left alone, to know how long a repair takes
-            time.sleep(chance.uniform(0.3, 1) * whole)
-            with suppress(ProcessLookupError):  # it was quicker this time
-                os.kill(child, signal.SIGKILL)
-        assert zygote.stdout.readline() == "ended\n"
-        whole = whole or time.monotonic() - started
-        with repair_session(bench.project) as later:
-            later.make()
-            done = later.apply(MANY)  # stops what still runs there, and finishes the journal of what broke off
-        left.append(done.inserted + done.updated)
-        assert bench.verdict() == (Verdict.LEVEL, Drift())
-        told = journaled(bench)
-        assert len(told) == moment + 1
-        assert all(there == noted == rows for _, noted, there in told)
-        assert bench.rows("select count(*) from reconcile.repair_intent") == [(0,)]
+    imports = (
+        "from pathlib import Path\nfrom tests.lake import Lake\nimport pyspark.sql.connect.session\n"
+        "from tests.reconcile.bench import Bench, on_lake, project_on\n"
+        "from tests.reconcile.test_repair_lake import MANY\nfrom reconcile import ties"  # before it is forked
+    )
+    act = "Bench(project_on(on_lake(Lake(sys.argv[2], Path(sys.argv[3]))))).repair(MANY)"
+    with zygote(imports, act, lake.remote, str(lake.folder)) as child:
+        left = []
+        whole = 0.0
+        for moment in range(7):
+            broken(lake, rows)
+            if moment == 0:  # left alone, to know how long a repair takes
+                whole = child.act().seconds
+            else:
+                child.act(killed_after=chance.uniform(0.3, 1) * whole)
+            with repair_session(bench.project) as later:
+                later.make()
+                done = later.apply(MANY)  # stops what still runs there, and finishes the journal of what broke off
+            left.append(done.inserted + done.updated)
+            assert bench.verdict() == (Verdict.LEVEL, Drift())
+            told = journaled(bench)
+            assert len(told) == moment + 1
+            assert all(there == noted == rows for _, noted, there in told)
+            assert bench.rows("select count(*) from reconcile.repair_intent") == [(0,)]
     assert left[0] == 0
     assert set(left) == {0, rows}  # nothing half; and it was hit while it worked, not after
 

@@ -6,6 +6,7 @@ of Delta can be had here, so the tables are Parquet: tried is our SQL on Spark's
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,9 +22,14 @@ from benchmarks.standalone import Cluster, a_cluster
 from reconcile.compare import judge
 from reconcile.definition import Definition, Settings
 from reconcile.engines.spark import SparkEngine
+from reconcile.errors import EvaluationFailed
+from reconcile.journal import Entry
+from reconcile.merging import Merge, StoredPlan
+from reconcile.planned import Images
 from reconcile.prepare import prepare
 from reconcile.report import Drift, TableReport
 from reconcile.verdict import judge_definition
+from reconcile.writing import Written
 from tests.lake import forget_session
 from tests.reconcile.test_property import Row, literal, oracle, random_case
 
@@ -120,3 +126,43 @@ def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_told(engine: 
     assert re.search(
         r"executor \d at .* was lost meanwhile \(worker lost: .*\): others did its share", report.scope.reason
     )
+
+
+def test_what_a_repair_reads_and_writes_is_sql_that_spark_knows(engine: SparkEngine) -> None:
+    """All but the MERGE itself, which Parquet does not have: Spark says so once it has read and bound it."""
+    engine.execute(
+        "create table mended using parquet as select * from (values"
+        " (1, 'a', timestamp '2026-03-29 01:30:00'), (2, 'b', null), (3, 'c', null), (3, 'c', null), (3, 'c', null))"
+        " as v (id, v, at)"
+    )
+    columns = tuple(engine.table_columns("mended") or ())
+    plan = StoredPlan(engine, Images(columns, ("id", "v", "at"), ("id", "v", "at"), ("id",)))
+    told = [
+        (
+            1,
+            "update",
+            0,
+            {"id": "1", "v": "a", "at": "2026-03-29 01:30:00"},
+            {"id": "1", "v": 'a"\n\u0001', "at": None},
+        ),
+        (2, "update", 0, {"id": "2", "v": "x", "at": None}, {"id": "2", "v": "y", "at": None}),  # by now it is b
+        (3, "delete", 2, {"id": "3", "v": "c", "at": None}, None),
+        (4, "insert", 0, None, {"id": "4", "v": "d", "at": None}),
+        (5, "insert", 3, None, {"id": None, "v": "e", "at": None}),
+    ]
+    values = ", ".join(
+        f"({position}, '{action}', 'why', {copies}, {_json(engine, before)}, {_json(engine, after)})"
+        for position, action, copies, before, after in told
+    )
+    plan.fill_from(f"select * from (values {values}) as v (position, action, reason, copies, row_before, row_after)")
+    merge = Merge(engine, Entry("run", "model.shop.mended", "mended", ("id",), "plan"), plan)
+
+    assert merge.look() == Written(inserted=4, updated=1, deleted=2, stale=1)
+    found = engine.rows(f"{plan.rows_sql()} order by position")
+    assert [(*row[:2], row[3], *(text and json.loads(text) for text in row[4:])) for row in found] == told
+    with pytest.raises(EvaluationFailed, match="MERGE"):
+        engine.execute(merge._merge(plan.source))
+
+
+def _json(engine: SparkEngine, row: dict[str, str | None] | None) -> str:
+    return "cast(null as varchar)" if row is None else engine.literal(json.dumps(row))
