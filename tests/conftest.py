@@ -52,7 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         lake = metafunc.definition.get_closest_marker("lake")
         if lake is None or lake.args == (False,):  # the closest: a test's own comes before its module's
             engines = [engine for engine in engines if engine != "sail"]
-        marks = {"sail": [pytest.mark.scale]}
+        marks = {"sail": [pytest.mark.scale, *([pytest.mark.long] if lake is not None and lake.kwargs else [])]}
         metafunc.parametrize("engine_kind", [pytest.param(e, marks=marks.get(e, [])) for e in engines])
 
 

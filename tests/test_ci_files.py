@@ -170,6 +170,7 @@ def commit(folder: Path, *arguments: str) -> str:
 LABELLED = "contains(github.event.pull_request.labels.*.name, 'full-refresh') && '--full-refresh' || ''"
 
 
+@pytest.mark.long
 def test_a_pull_request_that_needs_a_full_refresh_is_red_until_it_says_so(repository: Path, tmp_path: Path) -> None:
     base = commit(repository, "rev-parse", "HEAD").strip()
     model = repository / "models" / "totals.sql"
@@ -194,6 +195,7 @@ def test_a_pull_request_that_needs_a_full_refresh_is_red_until_it_says_so(reposi
     assert "✅ level" in green.summary.read_text()
 
 
+@pytest.mark.long
 def test_production_is_checked_and_its_report_kept(repository: Path, tmp_path: Path, database: Database) -> None:
     variables = {"PGHOST": database.host, "PGUSER": "postgres", "PGPASSWORD": "", "PGDATABASE": database.name}
     built = command("dbt", "build", "--quiet", "--target", "postgres", cwd=repository, **variables)

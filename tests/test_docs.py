@@ -175,6 +175,7 @@ ORDERS = """create table public.orders as
     select n as id, cast(n * 1.5 as numeric(12, 2)) as amount from generate_series(1, 9) as s(n)"""
 
 
+@pytest.mark.long
 def test_every_command_of_our_own_project_does_what_it_says(ours: World) -> None:
     collect = command("dlt", "pipeline", "engagement", "run", "--job", "backfill", cwd=ours.folder, **ours.variables)
     assert collect.returncode == 0, collect.stderr
@@ -222,6 +223,7 @@ def _two_sides(world: World, connection: psycopg.Connection) -> None:
     (world.folder / "export.csv").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.long
 def test_every_command_for_a_project_of_ones_own_does_what_it_says(tmp_path: Path) -> None:
     project = DbtProject(tmp_path, None)
     model = "{{ config(materialized='incremental', unique_key='id') }} select * from {{ ref('truth') }}"

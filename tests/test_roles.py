@@ -35,6 +35,7 @@ def refused(database: Database, role: str, statement: str) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_each_role_does_its_work_and_nothing_more(clone: Path, roles: Database) -> None:
     def run(role: str, *arguments: str) -> str:
         variables = {"PGHOST": roles.host, "PGDATABASE": roles.name, "PGUSER": role}

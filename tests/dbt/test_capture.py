@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from orchestrate.dbt import environment
 from reconcile.capture.setup import setup, teardown
 from reconcile.check import check_tables, open_project
@@ -55,6 +57,7 @@ def modes(found: dict[str, TableReport]) -> set[str]:
     return {table.scope.mode for table in found.values()}
 
 
+@pytest.mark.long
 def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database, tmp_path: Path) -> None:
     warehouse, world = empty_warehouse(tmp_path / "project", database), World(11)
     load(warehouse, world, 30, 0, 160)
@@ -97,6 +100,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
         list(teardown(replace(project, definitions=())))
 
 
+@pytest.mark.long
 def test_the_commands_from_setup_to_teardown(database: Database, tmp_path: Path) -> None:
     warehouse, world = empty_warehouse(tmp_path / "project", database), World(5)
     load(warehouse, world, 12, 0, 60)

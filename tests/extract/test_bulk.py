@@ -287,6 +287,7 @@ def test_what_the_warehouse_refuses_is_not_half_loaded(address: str, pipeline: d
     assert rows(pipeline, "select count(*) from staging.real_tweet_metrics") == [(0,)]
 
 
+@pytest.mark.long
 def test_a_load_killed_at_any_moment_and_run_again_holds_each_row_once(address: str, tmp_path: Path) -> None:
     ids = [snowflake(POSTED, number) for number in range(300)]
     told = [row(1 + n / 10, tweet_id, likes=40 + n, views=2000 + n) for tweet_id in ids for n in range(100)]

@@ -288,6 +288,7 @@ def test_ctrl_c_in_any_step_is_no_failure_of_it(address: str, tmp_path: Path, lo
     assert codes.count(130) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
     address: str, tmp_path: Path, attempt: int, loader: subprocess.Popen[str]

@@ -104,6 +104,7 @@ def demo_is_level(said: str) -> None:
     assert "Level again" in said
 
 
+@pytest.mark.long
 def test_the_demo_finds_exactly_what_it_broke_also_when_an_earlier_one_was_killed(project: Path) -> None:
     program = Path(sys.executable).parent / "levelset"
     process = subprocess.Popen(

@@ -44,6 +44,7 @@ def load(warehouse: Warehouse, world: World, posts: int) -> None:
     warehouse.load(batch, KEY)
 
 
+@pytest.mark.long
 def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: Warehouse, lake: Lake) -> None:
     folder, world = warehouse.project.folder, World(6)
     there = {"DBT_TARGET": "lake", **lake.environment}
@@ -76,6 +77,7 @@ def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: War
         assert check(options).verdict is Verdict.LEVEL
 
 
+@pytest.mark.long
 def test_drift_on_the_lake_is_repaired_and_taken_back_also_by_another_session(warehouse: Warehouse, lake: Lake) -> None:
     folder = warehouse.project.folder
     there = {"DBT_TARGET": "lake", **lake.environment}

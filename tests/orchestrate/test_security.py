@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.conftest import Database, command
 
@@ -45,6 +46,7 @@ def leaks(folder: Path) -> Iterator[str]:
             yield from (f"{path.relative_to(folder)}: {s}" for s in SPELLINGS if s.encode() in content)
 
 
+@pytest.mark.long
 def test_a_password_is_in_no_output_no_file_and_no_process_list(clone: Path, database: Database) -> None:
     """Every kind of secret there is, in runs that do well and in runs that fail."""
     secrets = {

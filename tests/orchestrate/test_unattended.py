@@ -69,10 +69,12 @@ def killed(house: House, moments: random.Random, count: int) -> int:
     return found
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_moment_loses_nothing(house: House) -> None:
     assert killed(house, random.Random(4), 4) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("phase", ["collect", "build", "check"])
 def test_ctrl_c_in_any_phase(house: House, phase: str) -> None:
     assert house.interrupt(phase) == 130

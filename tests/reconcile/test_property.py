@@ -95,6 +95,7 @@ def oracle(n_key: int, expected: list[Row], actual: list[Row]) -> Drift:
     return Drift(**counts)
 
 
+@pytest.mark.lake(long=True)
 def test_the_verdict_is_the_oracles_on_random_tables(tables: Tables) -> None:
     for seed in range(CASES if tables.kind != "sail" else CASES // 5):  # a Delta table takes a while to make
         types, n_key, expected, actual = random_case(seed)

@@ -18,7 +18,7 @@ from reconcile.script import write_script
 from reconcile.undoing import undo
 from tests.reconcile.bench import LOOSE, Bench, model, project_on, ten
 
-pytestmark = pytest.mark.lake
+pytestmark = pytest.mark.lake(long=True)
 
 
 def test_every_kind_is_mended_and_no_other_row_is_touched(bench: Bench) -> None:

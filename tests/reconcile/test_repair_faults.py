@@ -41,6 +41,7 @@ def broken(pg: Bench, rows: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing_and_a_rerun_converges(
     pg: Bench, database: Database
 ) -> None:

@@ -47,6 +47,7 @@ def journaled(bench: Bench) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.long
 def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(bench: Bench, lake: Lake) -> None:
     rows, chance = 2_000, random.Random(10)
     imports = (
