@@ -86,21 +86,22 @@ def prepare(server: Server) -> None:
 
 
 def forget_dead_postmaster(server: Server) -> None:
-    """Remove the lock files of a postmaster that was killed and is still listed, because nobody collected it.
+    """Remove the lock files of a postmaster that was killed: pg_ctl would fail to stop it.
 
     In containers whose first process collects no children a killed server stays a zombie: Postgres takes its number
-    for a running one, for ever. It is dead for certain when it is a zombie and none of its children has the data.
+    for a running one, for ever. It is dead for certain when it is none or a zombie, and no child of its has the data.
     """
     lock = server.data / "postmaster.pid"
     try:
-        number = int(lock.read_text().split()[0])
-        state = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        process = Path("/proc") / str(int(lock.read_text().split()[0]))
+        dead = not process.exists() or (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except (OSError, ValueError, IndexError):
         return
+    dead = dead and Path("/proc/self").exists()  # elsewhere nothing is known of processes
     deadline = time.monotonic() + 5
-    while state == "Z" and _in_use(server.data) and time.monotonic() < deadline:
+    while dead and _in_use(server.data) and time.monotonic() < deadline:
         time.sleep(0.05)  # its children notice within moments that it is gone
-    if state == "Z" and not _in_use(server.data):
+    if dead and not _in_use(server.data):
         for left in (lock, server.run / f".s.PGSQL.{PORT}.lock", server.run / f".s.PGSQL.{PORT}"):
             left.unlink(missing_ok=True)
 

@@ -188,7 +188,11 @@ class RepairSession:
                 f"mend: run `dbt build --full-refresh -s {definition.name}`"
             )
         self._once[definition.unique_id] = report.drift.duplicate == 0
-        staged = self._staged = self._stage(definition, partial(self._given.take, index))
+        try:
+            staged = self._staged = self._stage(definition, partial(self._given.take, index))
+        except Refused as error:
+            named = str(error).startswith(f"{definition.name}:")
+            raise Refused(str(error) if named else f"{definition.name}: {error}") from error
         self._staged_at = time.monotonic()
         counts = self._given.counts(index)
         return PlannedTable(

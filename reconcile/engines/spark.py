@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.plain import PlainEngine
-from reconcile.engines.spark_spelling import as_spark_has_it, created, translated
+from reconcile.engines.spark_spelling import as_spark_has_it, created, text_literal, translated
 from reconcile.engines.spark_workers import Workers
 from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError, Refused
 from reconcile.files import held
@@ -218,7 +218,7 @@ class SparkEngine(PlainEngine):
     def make_schema(self, name: str) -> None:
         """Beside the target's own schema: where that has a place, Sail wants one for each."""
         place = self._place_of(name)
-        self._raw(f"create schema if not exists {name}" + (f" location '{place}'" if place else ""))
+        self._raw(f"create schema if not exists {name}" + (f" location {text_literal(place)}" if place else ""))
 
     def store(self, sql: str) -> str:
         name = f"{SCHEMA}.{PASSING}{uuid.uuid4().hex}"

@@ -47,6 +47,11 @@ def created(sql: str, place: str | None) -> str:
     return tree.sql(NestingSpark)
 
 
+def text_literal(text: str) -> str:
+    """A text as Spark's own SQL has it."""
+    return str(exp.Literal.string(text).sql(NestingSpark))
+
+
 def _tree(sql: str, parameters: tuple[Any, ...]) -> exp.Expr:
     tree = sqlglot.parse_one(sql, dialect=_Written)
     for cte in tree.find_all(exp.CTE):

@@ -108,6 +108,17 @@ def test_a_crash_leaves_a_server_that_starts_again(project: Path) -> None:
     assert one(warehouse.start(project), "select 1") == 1
 
 
+def test_a_server_that_went_with_its_machine_is_none_that_runs(project: Path) -> None:
+    server = warehouse.start(project)
+    lock = server.data / "postmaster.pid"
+    left = lock.read_text().split("\n", 1)[1]
+    warehouse.stop(project)
+    lock.write_text(f"4194303\n{left}")  # no process has that number
+
+    assert warehouse.stop(project) is False
+    assert one(warehouse.start(project), "select 1") == 1
+
+
 def test_a_folder_that_was_deleted_and_made_again_starts_afresh_and_loses_nothing(tmp_path: Path) -> None:
     project = tmp_path / "clone"
     project.mkdir()
