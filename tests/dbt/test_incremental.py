@@ -119,7 +119,8 @@ class World:
         return {"snapshot_id": f"f{self.serial}", "account_id": "me", "snapshot_at": at, "follower_count": count}
 
 
-@pytest.mark.lake(long=True)
+@pytest.mark.long
+@pytest.mark.lake
 def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehouse, engine_kind: str) -> None:
     world = World(
         {"postgres": 1, "duckdb": 6, "sail": 6}[engine_kind]

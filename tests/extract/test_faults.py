@@ -93,6 +93,7 @@ def test_every_fault_is_looked_at_here() -> None:
     assert {*WALLS, *STATUSES, *OF_THE_PAGE} == set(FAULTS)
 
 
+@pytest.mark.long
 def test_each_fault_is_a_status_and_no_counter_is_made_up(kind: str, make: Make) -> None:
     expected = {**STATUSES, **(IN_A_BROWSER if kind == "browser" else {})}
     with Site(clock=Clock(NOW)) as site:

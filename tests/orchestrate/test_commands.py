@@ -38,6 +38,7 @@ def ran(*arguments: str | Path, cwd: Path, code: int = 0, **variables: str) -> s
     return found.stdout + found.stderr
 
 
+@pytest.mark.long
 def test_dlt_keeps_its_own_commands_and_ours_wake_a_sleeping_warehouse(project: Path) -> None:
     """The steps alone, as the README has them, are run by tests/test_docs.py."""
     ran("dlt", "pipeline", "engagement", "run", "--source", "http", cwd=project)

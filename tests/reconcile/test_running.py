@@ -142,6 +142,7 @@ def cpu_seconds(running: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_the_statement_and_leaves_130(stream: DbtProject, engine_kind: str) -> None:
     config = "{{ config(materialized='incremental', unique_key='user_id') }}\n"
     stream.write({"models/slow.sql": config + SLOW[engine_kind]})

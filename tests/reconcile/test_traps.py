@@ -16,7 +16,7 @@ from tests.conftest import Database
 from tests.reconcile.conftest import Tables
 from tests.reconcile.test_diff import compared, duck, postgres
 
-pytestmark = pytest.mark.lake
+pytestmark = pytest.mark.lake(long=True)
 KEYS = {
     "uuid": ["00000000-0000-0000-0000-000000000001", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
     "bigint": ["-9223372036854775808", "9223372036854775807", "0", "-1"],
@@ -77,6 +77,7 @@ def test_partitioned_tables_and_views(pg_tables: Tables) -> None:
     assert found.drift == Drift(missing=1, duplicate=1)
 
 
+@pytest.mark.long
 def test_1600_columns(pg_tables: Tables) -> None:
     """As many as Postgres takes in a table, and more than a SELECT could list on both sides."""
     columns = ", ".join(["id integer", *(f"c{i} smallint" for i in range(1599))])
