@@ -13,6 +13,8 @@ from sqlglot.dialects import Postgres, Spark
 from reconcile.definition import outside_literals
 from reconcile.home import SCHEMA
 
+_STATISTICS = "delta.dataSkippingNumIndexedCols"
+
 
 class _Written(Postgres):
     """How our statements are spelled: as on Postgres, with the names of tables as dbt spells them for Spark."""
@@ -40,6 +42,10 @@ def created(sql: str, place: str | None) -> str:
     properties = tree.args.get("properties") or exp.Properties(expressions=[])
     if not properties.find(exp.FileFormatProperty):
         properties.append("expressions", exp.FileFormatProperty(this=exp.var("delta")))
+        # Sail 0.7 reads a column whose least and greatest value in a file are one as that one, which the file's
+        # statistics hold as a double: digits are lost, and NaN
+        no_statistics = exp.Property(this=exp.Literal.string(_STATISTICS), value=exp.Literal.string("0"))
+        properties.append("expressions", no_statistics)
     table = tree.find(exp.Table)
     if place and table is not None and table.db == SCHEMA and tree.expression is None:
         properties.append("expressions", exp.LocationProperty(this=exp.Literal.string(f"{place}/{table.name}")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from reconcile.report import Drift, Verdict
 from reconcile.script import write_script
 from reconcile.undoing import undo
 from tests.reconcile.bench import LOOSE, Bench, model, project_on, ten
+from tests.reconcile.test_property import literal, random_case
 
 pytestmark = pytest.mark.lake(long=True)
 
@@ -331,3 +333,33 @@ def test_a_table_refused_after_another_was_repaired_says_so(connection: Connecti
     run_id = str(refused.value).rsplit(" ", maxsplit=1)[-1]
     undo(bench.project, run_id, apply=True)
     assert bench.rows() == [(1, 9), (2, 2)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(3))
+def test_a_repair_makes_any_two_tables_alike_and_an_undo_takes_it_back(connection: Connection, part: int) -> None:
+    """Random tables: with and without a key, with keys that are NULL or stand too often."""
+    repaired = 0
+    for seed in range(part, 24 if connection.adapter == "spark" else 90, 3):
+        types, n_key, expected, actual = random_case(seed)
+        if not expected:
+            continue  # a repair never empties a table
+        columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+        key = tuple(f"c{i}" for i in range(n_key))
+        definition = model(f"kept{seed}", f"select * from truth{seed}", key)
+        bench = Bench(Project(connection, (definition,), Path(".")))
+        for name, rows in ((f"truth{seed}", expected), (f"kept{seed}", actual)):
+            values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+            bench.run(f"create table {name} ({columns})", *([f"insert into {name} values {values}"] if rows else []))
+        query = f"select * from kept{seed}"
+        before = Counter(bench.rows(query))
+        with repair_session(bench.project) as session:
+            session.make()
+            done = session.apply(Guards(max_rows=1000, max_percent=100, allow_delete=True))
+        assert Counter(bench.rows(query)) == Counter(bench.rows(f"select * from truth{seed}")), f"seed {seed}"
+        assert bench.verdict() == (Verdict.LEVEL, Drift()), f"seed {seed}"
+        if done.inserted or done.updated or done.deleted:
+            undone = undo(bench.project, done.run_id, apply=True)
+            assert (Counter(bench.rows(query)), undone.stale) == (before, 0), f"seed {seed}"
+            repaired += 1
+    assert repaired > 2
