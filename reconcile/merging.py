@@ -16,12 +16,11 @@ from itertools import islice
 from reconcile import journal
 from reconcile.definition import quote
 from reconcile.engines.base import CommitsStatements, Engine
-from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.home import SCHEMA
 from reconcile.journal import Entry
 from reconcile.planned import GIVEN, HEAD, Given, Images, PlanTable
-from reconcile.writing import ROUNDED, Written, same_row
+from reconcile.writing import Written, joinable, same_key, same_row
 
 _INTENT = f"{SCHEMA}.repair_intent"
 _PLANNED = "action in ('insert', 'update', 'delete')"
@@ -83,6 +82,8 @@ class LocalGiven(Given):
     """The rows of a whole plan in a database of the client's own: what drifted travels there, and nothing else does."""
 
     def __init__(self, engine: Engine) -> None:
+        from reconcile.engines.duckdb import DuckDBEngine  # only where it is needed: its import takes time
+
         self._there = engine
         self._here = DuckDBEngine(":memory:")
         super().__init__(self._here)
@@ -133,7 +134,8 @@ class Merge:
     def write(self) -> Written:
         """Leave what is stale, note the rest, write it, look at what stands now.
 
-        Raises EvaluationFailed where the database refuses: then nothing was written, and nothing is in the journal.
+        Raises EvaluationFailed where the database refuses (it says if the table is no longer whole by that), Refused
+        where a key stands twice by now; nothing of it is in the journal then.
         """
         size = self._plan.size()
         live = self._plan.store(self._live())
@@ -332,16 +334,14 @@ class Merge:
         return f"case when p.action = 'insert' then p.a{place} else p.b{place} end"
 
     def _same_key(self, side: str) -> str:
-        return " and ".join(f"t.{quote(n)} = p.{side}{self._images.place(n)}" for n in self._images.key) or "false"
+        return same_key(self._images, side)
 
     def _same_row(self, side: str) -> str:
         return same_row(self._engine, self._images, side)
 
     def _same_copy(self, side: str) -> str:
         """The same row, of such as no key names: with an equality to join by, for which NULL is a value as well."""
-        plain = [n for n in self._images.compared if self._images.column(n).base not in ROUNDED]
-        names = dict.fromkeys([*self._images.key, *plain])
-        texts = self._same_texts([(name, f"p.{side}{self._images.place(name)}") for name in names])
+        texts = self._same_texts([(name, f"p.{side}{self._images.place(name)}") for name in joinable(self._images)])
         return f"{texts} and {self._same_row(side)}"
 
     def _same_texts(self, pairs: Iterable[tuple[str, str]]) -> str:

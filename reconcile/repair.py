@@ -191,8 +191,7 @@ class RepairSession:
         try:
             staged = self._staged = self._stage(definition, partial(self._given.take, index))
         except Refused as error:
-            named = str(error).startswith(f"{definition.name}:")
-            raise Refused(str(error) if named else f"{definition.name}: {error}") from error
+            raise Refused(f"{definition.name}: {error}") from error
         self._staged_at = time.monotonic()
         counts = self._given.counts(index)
         return PlannedTable(
@@ -305,9 +304,7 @@ def _prepared(engine: Engine, definition: Definition) -> Prepared:
         raise NotComparable(f"{definition.relation_name} does not exist any more")
     for part in prepared.comparison.key:
         if part.expression.startswith("("):
-            raise Refused(
-                f"{definition.name}: its unique_key is an expression ({part.name}), which cannot be repaired by"
-            )
+            raise Refused(f"its unique_key is an expression ({part.name}), which cannot be repaired by")
     return prepared
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from reconcile import journal, merging
 from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.connect import open_engine
-from reconcile.errors import Refused
+from reconcile.errors import ReconcileError, Refused
 from reconcile.merging import StoredPlan
 from reconcile.planned import PlanTable
 from reconcile.project import Project
@@ -58,6 +58,10 @@ def _undo_by_merge(engine: Engine, run_id: str, apply: bool) -> Applied:
             merge = merging.Merge(engine, replace(entry, run_id=done.run_id, undoes=run_id), staged)
             try:
                 done = done.with_table(merge.write() if apply else merge.look())
+            except ReconcileError as error:
+                wrote = done.inserted or done.updated or done.deleted
+                before = f"; the tables before it were restored, as run {done.run_id}" if apply and wrote else ""
+                raise type(error)(f"{entry.relation}: {error}{before}") from error
             finally:
                 staged.drop()
     return done

@@ -15,7 +15,7 @@ from reconcile.errors import EvaluationFailed, Refused
 from reconcile.planned import PLAN, Images, PlanTable
 
 _LOCKED = "reconcile_locked"
-ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")
+_ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,14 @@ class RowWriter:
         return f"exists (select 1 from {self._relation} as t where {condition})"
 
     def _same_key(self, side: str) -> str:
-        return " and ".join(f"t.{quote(n)} = p.{side}{self._images.place(n)}" for n in self._images.key) or "false"
+        return same_key(self._images, side)
 
     def _same_row(self, side: str) -> str:
         return same_row(self._engine, self._images, side)
 
     def _same_copy(self) -> str:
         """The same, of rows that no key names: with an equality that the database can join by."""
-        names = [n for n in self._images.compared if self._images.column(n).base not in ROUNDED]
-        columns = [self._images.column(name) for name in dict.fromkeys([*self._images.key, *names])]
+        columns = [self._images.column(name) for name in joinable(self._images)]
         here = ", ".join(self._engine.packed(f"t.{quote(column.name)}", column) for column in columns)
         planned = (self._engine.packed(f"p.b{self._images.place(column.name)}", column) for column in columns)
         same = self._same_row("b")
@@ -214,6 +213,17 @@ class RowWriter:
             f"insert into {self._relation} ({listed}){overriding}\nselect {values}\nfrom {PLAN} as p\n"
             f"cross join lateral generate_series(1, greatest(p.copies, 1)) as copy\nwhere p.action = '{action}'"
         )
+
+
+def same_key(images: Images, side: str) -> str:
+    """A row of the table ``t`` has the key of a row ``p`` of the plan; never, where rows have none."""
+    return " and ".join(f"t.{quote(name)} = p.{side}{images.place(name)}" for name in images.key) or "false"
+
+
+def joinable(images: Images) -> list[str]:
+    """The columns by which equal rows can be joined: those that are compared, but for rounded ones."""
+    exact = [name for name in images.compared if images.column(name).base not in _ROUNDED]
+    return list(dict.fromkeys([*images.key, *exact]))
 
 
 def same_row(engine: Engine, images: Images, side: str) -> str:

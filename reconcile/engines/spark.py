@@ -15,7 +15,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -300,16 +300,26 @@ class SparkEngine(PlainEngine):
                 "under server_side_parameters of the target"
             )
         named = hashlib.sha256(f"{_address(self._remote)} {self._schema}".encode()).hexdigest()[:16]
-        with held(Path(tempfile.gettempdir()) / f"reconcile-{os.getuid()}-{named}.lock", _WAITS) as taken:
+        path = Path(tempfile.gettempdir()) / f"reconcile-{os.getuid()}-{named}.lock"
+        with ExitStack() as stack:
+            try:
+                taken = stack.enter_context(held(path, _WAITS))
+            except OSError as error:
+                raise Refused(f"cannot write {path} ({error.strerror}): mend its rights or its disk") from error
             if not taken:
                 raise Refused("another reconcile repair or undo is at work in this lake: try again when it is done")
-            with suppress(Exception):  # what a repair that was killed still has running: none other is at work
-                self._session.interruptTag(_TAG)
+            self._end_former_repair()
             self._session.addTag(_TAG)
-            try:
-                yield
-            finally:
-                self._session.removeTag(_TAG)
+            stack.callback(self._session.removeTag, _TAG)
+            yield
+
+    def _end_former_repair(self) -> None:
+        """Stop what one that was killed still has running, and drop its tables: none else has the lock."""
+        with suppress(Exception):  # nothing runs, or the server does not know how
+            self._session.interruptTag(_TAG)
+        if self.has_schema(SCHEMA):
+            for table in self._raw(f"show tables in {SCHEMA} like '{PASSING}*'"):
+                self._raw(f"drop table if exists {SCHEMA}.{table[1]}")
 
     def close(self) -> None:
         """Drop what we made. The session is dbt's too, and its end would be that of its catalog."""

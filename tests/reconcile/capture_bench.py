@@ -62,10 +62,14 @@ def sums(
     return replace(found, relation_name=f"public.{name}", sources=dict.fromkeys(sources))
 
 
+def project_of(database: Database, root: Path, definition: Definition | None = None) -> Project:
+    return Project(postgres(database), (definition or sums(),), root, "shop")
+
+
 @contextmanager
 def captured(database: Database, root: Path, definition: Definition | None = None) -> Iterator[CaptureBench]:
     """A bench whose capture is set up and whose table was proven level once; taken down at the end."""
-    bench = CaptureBench(Project(postgres(database), (definition or sums(),), root, "shop"))
+    bench = CaptureBench(project_of(database, root, definition))
     bench.database = database
     bench.run(
         "create table raw (n integer primary key, id integer not null, v numeric)",

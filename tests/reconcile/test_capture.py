@@ -22,7 +22,8 @@ from reconcile.capture.slot import Slot
 from reconcile.errors import EvaluationFailed
 from reconcile.report import Drift, Verdict
 from tests.conftest import Database
-from tests.reconcile.capture_bench import AUTO, CAPTURE, SUMS, CaptureBench, captured, sums
+from tests.reconcile.capture_bench import AUTO, CAPTURE, SUMS, CaptureBench, captured, project_of, sums
+from tests.zygote import zygote
 
 
 @pytest.fixture
@@ -283,26 +284,28 @@ def test_a_transaction_older_than_the_publication_is_waited_for(database: Databa
         assert (found.scope.mode, found.drift.changed) == ("sweep", 1)
 
 
+def check_and_die(where: str, name: str, host: str, root: str) -> None:
+    """In a child: a check that is killed in a step of reading its slot."""
+    original, calls = getattr(Slot, where), []
+
+    def killed(self: Slot, argument: Any) -> None:
+        calls.append(argument)
+        if where == "_store":
+            original(self, argument)
+        # the second time it would advance what was read is committed, and the slot stands where it stood
+        if where == "_store" or len(calls) > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(Slot, where, killed)
+    CaptureBench(project_of(Database(name, host), Path(root))).check(CAPTURE)
+
+
 @pytest.mark.parametrize("where", ["_advance", "_store"])
 def test_a_check_that_is_killed_loses_nothing(bench: CaptureBench, where: str) -> None:
     bench.run("update kept set v = v + 1 where id = 2")
-    child = os.fork()
-    if child == 0:
-        original, calls = getattr(Slot, where), []
-
-        def killed(self: Slot, argument: Any) -> None:
-            calls.append(argument)
-            if where == "_store":
-                original(self, argument)
-            # the second time it would advance what was read is committed, and the slot stands where it stood
-            if where == "_store" or len(calls) > 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        setattr(Slot, where, killed)
-        bench.check(CAPTURE)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+    told = [where, bench.database.name, bench.database.host, str(bench.project.root)]
+    with zygote("from tests.reconcile.test_capture import check_and_die", "check_and_die(*json.loads(line))") as child:
+        assert child.act(told).code == -signal.SIGKILL
     found = bench.check(CAPTURE)
     assert (found.scope.mode, found.drift.changed, found.scope.keys_checked) == ("capture", 1, 1)
 

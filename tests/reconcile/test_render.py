@@ -16,7 +16,7 @@ from rich.console import Console
 
 from reconcile.render import FORMATS
 from reconcile.render.human import marked, print_report
-from reconcile.render.text import shown
+from reconcile.render.text import next_step, shown
 from reconcile.report import Cell, Drift, RepairOutcome, Report, Sample, TableReport, Verdict, report_from_dict
 from tests.conftest import ROOT
 from tests.reconcile.packages import npm_package
@@ -91,6 +91,17 @@ def test_a_repair_is_told_in_numbers(applied: bool) -> None:
         )
         assert "5 to insert, 3 to update, 2 to delete" in page
     assert "built-in method" not in page
+
+
+def test_what_to_type_next_means_the_target_that_was_given() -> None:
+    drifted = TableReport("posts", "model.shop.posts", "main.posts", ("id",), Verdict.DRIFT, scope())
+    what = replace(report(), command="check", error=None, tables=(drifted,))
+
+    assert next_step(what) == "reconcile repair -s posts"
+    assert next_step(replace(what, aimed="the lake")) == "reconcile repair -s posts --target 'the lake'"
+    outcome = RepairOutcome("plan1", None, True, "run9", 5, 3, 2, 0)
+    page = FORMATS["html"](replace(what, command="repair", repair=outcome, aimed="lake"))
+    assert "reconcile undo run9 --apply --target lake" in page
 
 
 def test_hostile_values_are_harmless_in_text_formats() -> None:

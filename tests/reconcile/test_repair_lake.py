@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from reconcile.repair import Guards, repair_session
 from reconcile.report import Drift, Verdict
 from reconcile.script import write_script
 from reconcile.undoing import undo
-from tests.conftest import ROOT
 from tests.lake import Lake
 from tests.reconcile.bench import LOOSE, Bench, on_lake, project_on, ten
 from tests.zygote import zygote
@@ -91,7 +91,7 @@ class _Killed(BaseException):
     ],
 )
 def test_what_broke_off_is_finished_or_forgotten_by_the_next_one(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, written: bool
+    bench: Bench, lake: Lake, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, written: bool
 ) -> None:
     def end(*told: object, **named: object) -> None:
         raise _Killed
@@ -115,6 +115,7 @@ def test_what_broke_off_is_finished_or_forgotten_by_the_next_one(
         bench.repair()
         assert bench.verdict()[0] is Verdict.LEVEL
     assert bench.rows("select count(*) from reconcile.repair_intent") == [(0,)]
+    assert lake.rows("show tables in reconcile like 'plan_*'") == []  # nor is a table left of the one that broke off
     told = bench.rows("select sum(inserted + updated + deleted) from reconcile.repair")
     assert told == bench.rows("select sum(greatest(copies, 1)) from reconcile.repair_row")
 
@@ -196,12 +197,13 @@ def test_every_type_of_a_lake_comes_back_with_an_undo(bench: Bench, lake: Lake) 
     assert lake.rows("select * from main.kept order by id") == before
 
 
-def test_statements_for_review_are_refused(bench: Bench) -> None:
+def test_statements_for_review_are_refused(bench: Bench, tmp_path: Path) -> None:
     ten(bench)
     with repair_session(bench.project) as session:
         session.make()
         with pytest.raises(Refused, match="review the plan"):
-            write_script(session, ROOT / "never.sql")
+            write_script(session, tmp_path / "never.sql")
+    assert not (tmp_path / "never.sql").exists()
 
 
 def test_a_table_that_is_no_longer_whole_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
