@@ -61,13 +61,12 @@ class Engine(Protocol):
     dialect: str  # its SQL, as sqlglot names it
     row_id: tuple[str, ...]  # the hidden columns that name one stored row
     whole_row: str  # a row as one value, by the name of the table that it is of: "{}" where that name alone is
+    row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
+    skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
 
     @staticmethod
     def address(credentials: Any) -> str:
         """Where the database of these credentials of a dbt profile is, without user or password."""
-
-    row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
-    skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
 
     def spelled(self, sql: str) -> str:
         """A definition in the engine's own dialect, also where we have put something around the model's SQL."""
