@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psycopg
 
-from orchestrate import warehouse
 from orchestrate.dbt import environment
-from reconcile.check import check
-from reconcile.project import Options, invoke_dbt
+from orchestrate.servers import postgres as warehouse
+from reconcile.dbt.project import Options, invoke_dbt
+from reconcile.model_check.run import check
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = (

@@ -25,13 +25,13 @@ import duckdb
 import psycopg
 import pyarrow as pa
 
-from extract.attempt import Attempt, Profile
-from extract.pipeline import make_pipeline, run, run_bulk
-from extract.post_ids import Network, snowflake
-from extract.record import Reading, Status
+from extract.reading.attempt import Attempt, Profile
+from extract.reading.post_ids import Network, snowflake
+from extract.reading.record import Reading, Status
+from extract.staging.pipeline import make_pipeline, run, run_bulk
 from extract.summary import Summary
-from orchestrate import warehouse
-from orchestrate.place import PORT, USER, Server
+from orchestrate.servers import postgres as warehouse
+from orchestrate.servers.location import PORT, USER, Server
 
 EACH = 100  # snapshots a post
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

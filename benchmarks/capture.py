@@ -23,16 +23,16 @@ from types import SimpleNamespace
 
 import psycopg
 
-from orchestrate import warehouse
+from orchestrate.servers import postgres as warehouse
 from reconcile.capture.session import open_capture
 from reconcile.capture.setup import setup, teardown
-from reconcile.check import check_tables
-from reconcile.definition import Definition, Settings
-from reconcile.engines.connect import open_engine
-from reconcile.project import Connection, Project
-from reconcile.report import TableReport, Verdict
-from reconcile.runs import now
-from reconcile.verdict import Asked, judge_definition
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition, Settings
+from reconcile.engines.factory import Connection, open_engine
+from reconcile.model_check.judge_model import Asked, judge_definition
+from reconcile.model_check.run import check_tables
+from reconcile.report.model import TableReport, Verdict
+from reconcile.report.run_id import now
 
 LATEST = """
     select tweet_id, likes, views, collected_at from (

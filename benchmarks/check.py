@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psycopg
 
-from orchestrate import warehouse
-from reconcile.compare import judge
+from orchestrate.servers import postgres as warehouse
+from reconcile.compare.align import prepare
+from reconcile.compare.comparison import judge
 from reconcile.engines.postgres import PostgresEngine
-from reconcile.prepare import prepare
 
 DIFFERENCES = (0, 200, 10_000)
 COLUMNS = ("a", "b", "c", "d")

@@ -31,10 +31,10 @@ import duckdb
 import psutil
 import psycopg
 
-from extract.attempt import Attempt, Profile
-from extract.pipeline import Plan, make_pipeline, run, run_bulk
-from extract.post_ids import Network, snowflake
-from extract.record import Count, Counters, Reading, Status
+from extract.reading.attempt import Attempt, Profile
+from extract.reading.post_ids import Network, snowflake
+from extract.reading.record import Count, Counters, Reading, Status
+from extract.staging.pipeline import Plan, make_pipeline, run, run_bulk
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ _EACH = {"likes": 3, "retweets": 1, "replies": 1, "quotes": 1, "bookmarks": 1, "
 @contextmanager
 def project() -> Iterator[Path]:
     """The files of a fresh clone, with the embedded server of their own."""
-    from orchestrate import warehouse
+    from orchestrate.servers import postgres as warehouse
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "clone"
@@ -100,15 +100,15 @@ def content(count: int) -> list[tuple[int, str, dict[str, Any]]]:
 
 
 def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
-    from orchestrate import warehouse
     from orchestrate.dbt import environment, parse, run_dbt
-    from orchestrate.running import WITHOUT
+    from orchestrate.jobs.run_job import WITHOUT
+    from orchestrate.servers import postgres as warehouse
     from orchestrate.targets import Target
     from reconcile.capture.setup import setup
-    from reconcile.check import check, open_project
-    from reconcile.finding import Level
-    from reconcile.project import Options
-    from reconcile.verdict import Asked
+    from reconcile.dbt.project import Options
+    from reconcile.model_check.judge_model import Asked
+    from reconcile.model_check.run import check, open_project
+    from reconcile.report.diagnosis import Level
 
     with project() as folder:
         target = Target("embedded", folder)
@@ -169,7 +169,7 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
 
 _WARM = """
 import json, sys, time, logging
-from orchestrate.running import run_job
+from orchestrate.jobs.run_job import run_job
 from orchestrate.targets import Target
 from pathlib import Path
 found = []

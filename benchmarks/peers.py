@@ -26,7 +26,7 @@ from urllib.parse import quote
 import psycopg
 from check import COLUMNS, make
 
-from orchestrate import warehouse
+from orchestrate.servers import postgres as warehouse
 
 HERE = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {

@@ -24,11 +24,11 @@ from statistics import median
 import httpx
 import psutil
 
-from extract.attempt import Attempt, Source
-from extract.chromium import Chromium, find_chromium
-from extract.record import READ
+from extract.reading.attempt import Attempt, Source
+from extract.reading.record import READ
 from extract.site.account import HANDLE
 from extract.sources.browser import BrowserSource
+from extract.sources.chromium import Chromium, find_chromium
 from extract.sources.http import HttpSource
 
 LIMITS = {"timeline": 20, "four pages": 95}  # CPU ms a post
@@ -37,7 +37,7 @@ import sys, time
 began = time.process_time()
 import dlt
 from pathlib import Path
-from extract.collecting import collect
+from extract.run import collect
 from extract.settings import Settings
 read = time.process_time()
 folder = Path(sys.argv[1])

@@ -22,14 +22,15 @@ from typing import Any
 
 import psycopg
 
-from orchestrate import lake, warehouse
 from orchestrate.dbt import environment
-from reconcile.definition import Definition, Settings
-from reconcile.engines.connect import open_engine
-from reconcile.project import Connection, Project
-from reconcile.repair import Guards, repair_session
-from reconcile.report import Verdict
-from reconcile.verdict import judge_definition
+from orchestrate.servers import lake
+from orchestrate.servers import postgres as warehouse
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition, Settings
+from reconcile.engines.factory import Connection, open_engine
+from reconcile.model_check.judge_model import judge_definition
+from reconcile.repair.session import Guards, repair_session
+from reconcile.report.model import Verdict
 
 COLUMNS = {
     "id": "n",

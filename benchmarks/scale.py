@@ -22,12 +22,12 @@ from pathlib import Path
 import psutil
 from standalone import MEMORY, a_cluster
 
-from orchestrate import lake
 from orchestrate.dbt import environment
-from reconcile.compare import judge
+from orchestrate.servers import lake
+from reconcile.compare.align import prepare
+from reconcile.compare.comparison import judge
 from reconcile.engines.spark import SparkEngine
-from reconcile.prepare import prepare
-from reconcile.report import Drift
+from reconcile.report.model import Drift
 
 RUNS = 3
 _COLUMNS = (

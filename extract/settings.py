@@ -7,7 +7,7 @@ from typing import Any
 
 from extract.due import BUDGET, SCHEDULES
 from extract.errors import ExtractError
-from extract.post_ids import Network
+from extract.reading.post_ids import Network
 
 LOCAL = "local"  # base_url: a local site is started for the run
 SOURCES = ("browser", "http", "xapi", "bluesky", "mastodon", "export", "replay", "parquet")

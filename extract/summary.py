@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from extract.errors import ExtractError
-from extract.record import Status
+from extract.reading.record import Status
 
 _ALARM_SHARE = 0.2  # of the posts read: beyond it a layout has changed, and no single page is odd
 _ALARM_LEAST = 3

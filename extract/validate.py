@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from extract.attempt import Attempt
-from extract.post_ids import Network, PostId
-from extract.record import COUNTERS, READ, Status
+from extract.reading.attempt import Attempt
+from extract.reading.post_ids import Network, PostId
+from extract.reading.record import COUNTERS, READ, Status
 
 CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
 FUTURE_TOLERANCE = timedelta(minutes=2)

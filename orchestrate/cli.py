@@ -16,8 +16,8 @@ import click
 
 from extract import VERSION
 from orchestrate.errors import Trouble
-from orchestrate.jobs import log_to_stderr, say_trouble
-from orchestrate.serving import copy, down, psql, up
+from orchestrate.jobs.steps import log_to_stderr, say_trouble
+from orchestrate.server_commands import copy, down, psql, up
 
 
 def main() -> None:
@@ -74,9 +74,9 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
     """
     import dlt
 
-    from orchestrate.health import find_health, keep, tell_change
+    from orchestrate.monitoring.health import find_health, keep, tell_change
+    from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
-    from orchestrate.warehouse import main_project
 
     log_to_stderr(logging.WARNING)
     where = choose(main_project(), target)
@@ -97,7 +97,7 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 def status(output: str) -> int:
     """Show the embedded warehouse, the last load and the last verdict. Exits with 1 where it is not up."""
-    from orchestrate.status import find_status
+    from orchestrate.monitoring.status import find_status
 
     found = find_status()
     if output == "json":
@@ -112,8 +112,8 @@ def status(output: str) -> int:
 @click.option("--source", type=click.Choice(["browser", "http"]), help="How posts are read (default: as configured).")
 def demo(source: str | None) -> int:
     """Run the whole loop on made-up posts: scrape, load, build, reconcile; then break the tables and mend them."""
-    from orchestrate import warehouse
-    from orchestrate.demo import run_demo
+    from orchestrate.demo.run import run_demo
+    from orchestrate.servers import postgres as warehouse
 
     log_to_stderr(logging.WARNING)
     return run_demo(warehouse.main_project(), source)
@@ -133,10 +133,10 @@ def run(job: str, target: str | None, wait: float) -> int:
     """
     from rich.console import Console
 
-    from orchestrate.running import run_job
+    from orchestrate.jobs.run_job import run_job
+    from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
     from orchestrate.tracing import traced
-    from orchestrate.warehouse import main_project
     from reconcile.commands.progress import Logged
     from reconcile.render.human import print_report
 
@@ -160,12 +160,12 @@ def schedule(target: str | None) -> int:
     """
     import dlt
 
-    from orchestrate.health import find_health, tell_change
-    from orchestrate.running import run_job
-    from orchestrate.scheduling import Schedule, load_cadence
+    from orchestrate.jobs.run_job import run_job
+    from orchestrate.jobs.schedule import Schedule, load_cadence
+    from orchestrate.monitoring.health import find_health, tell_change
+    from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
     from orchestrate.tracing import traced
-    from orchestrate.warehouse import main_project
     from reconcile.commands.progress import Logged
 
     log_to_stderr()
@@ -200,8 +200,8 @@ def backfill(address: str | None, schema: str | None, tables: tuple[str, ...], t
     Without a URL the database is dlt's secret sources.legacy.credentials. See docs/migrating.md.
     """
     from orchestrate.backfill import TABLES, backfill
+    from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
-    from orchestrate.warehouse import main_project
 
     log_to_stderr(logging.WARNING)
     where = choose(main_project(), target)
@@ -217,7 +217,7 @@ def backfill(address: str | None, schema: str | None, tables: tuple[str, ...], t
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 def docs(target: str | None, show: bool) -> int:
     """Build the dbt docs: one page that works offline (target/static_index.html)."""
-    from orchestrate.jobs import docs_command
+    from orchestrate.jobs.steps import docs_command
 
     click.echo("reading the warehouse and building the page …", err=True)
     page = docs_command(target)
@@ -232,7 +232,7 @@ def docs(target: str | None, show: bool) -> int:
 @click.option("--no-open", is_flag=True, help="Write the page and say where, without opening it.")
 def report(target: str | None, no_open: bool) -> int:
     """Write and open the page of how things stand: open drift, time to repair, fresh sources, extraction."""
-    from orchestrate.jobs import report_command
+    from orchestrate.jobs.steps import report_command
 
     page = report_command(target)
     click.echo(page)
@@ -285,11 +285,11 @@ def due(job: str, target: str | None, as_json: bool) -> int:
     """List the posts that a job would collect now, and why."""
     from extract.due import JOBS
     from extract.due import due as find_due
-    from extract.history import candidates
-    from extract.pipeline import make_pipeline
     from extract.settings import load_settings
+    from extract.staging.known_state import candidates
+    from extract.staging.pipeline import make_pipeline
+    from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
-    from orchestrate.warehouse import main_project
 
     if job not in JOBS:
         raise Trouble(f"no job {job!r}: one of {', '.join(JOBS)}")
@@ -321,10 +321,11 @@ def site(
     port: int, now: str | None, speed: float | None, seed: int, days: int, generation: str, language: str, network: str
 ) -> int:
     """Serve the local site, with made-up posts, on this machine only, until interrupted."""
-    from extract.post_ids import Network
+    from extract.reading.post_ids import Network
     from extract.site.account import HANDLE, Account
     from extract.site.languages import LANGUAGES
-    from extract.site.server import Clock, Site
+    from extract.site.scene import Clock
+    from extract.site.server import Site
 
     try:
         instant = datetime.fromisoformat(now) if now else None

@@ -11,8 +11,8 @@ from typing import Any
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target, default_target_name
-from reconcile.builds import last_builds
-from reconcile.project import invoke_dbt
+from reconcile.dbt.builds import last_builds
+from reconcile.dbt.project import invoke_dbt
 
 _ONE_AT_A_TIME = threading.Lock()
 

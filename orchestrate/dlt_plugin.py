@@ -15,7 +15,7 @@ from typing import Any
 from dlt.common.configuration import plugins
 from dlt.common.runtime.run_context import RunContext
 
-from orchestrate.warehouse import is_levelset_project
+from orchestrate.servers.postgres import is_levelset_project
 
 
 class LevelsetRunContext(RunContext):
@@ -57,7 +57,7 @@ class RunCommand:
         parser.add_argument("--progress", choices=COLLECTORS, help="dlt's progress (default: tqdm on a terminal)")
 
     def execute(self, args: argparse.Namespace) -> None:
-        from orchestrate.jobs import collect_command
+        from orchestrate.jobs.steps import collect_command
 
         name = getattr(args, "pipeline_name", None)
         if name not in (None, "engagement"):

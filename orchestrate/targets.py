@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrate.errors import Trouble
-from orchestrate.place import DATABASE, PORT, USER, locate
-from orchestrate.warehouse import start
+from orchestrate.servers.location import DATABASE, PORT, USER, locate
+from orchestrate.servers.postgres import start
 
 if TYPE_CHECKING:
     from dlt.common.destination import Destination

@@ -8,10 +8,10 @@ import click
 
 from reconcile import VERSION
 from reconcile.commands.capture import setup, teardown, watch
+from reconcile.commands.check import check, diff, repair, undo
+from reconcile.commands.diagnose import doctor, explain
+from reconcile.commands.history import history, report_command, show
 from reconcile.commands.install import install
-from reconcile.commands.judge import check, diff, repair, undo
-from reconcile.commands.look import doctor, explain
-from reconcile.commands.past import history, report_command, show
 
 INTERRUPTED = 130
 

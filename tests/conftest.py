@@ -16,10 +16,10 @@ import duckdb
 import psycopg
 import pytest
 
-from extract.chromium import Chromium, find_chromium
-from orchestrate import warehouse
-from tests.forkserver import ForkServer
-from tests.lake import Lake, a_lake, a_server, is_installed
+from extract.sources.chromium import Chromium, find_chromium
+from orchestrate.servers import postgres as warehouse
+from tests.support.forkserver import ForkServer
+from tests.support.lake import Lake, a_lake, a_server, is_installed
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("postgres", "duckdb", "sail")

@@ -17,7 +17,7 @@ import yaml
 from playwright._impl._driver import compute_driver_executable
 
 from tests.conftest import ROOT, Database, command, commands_for_a_shell
-from tests.reconcile.packages import npm_package
+from tests.support.npm_packages import npm_package
 
 CI = ROOT / "docs" / "ci"
 ACTION = CI / "reconcile" / "action.yml"

@@ -19,18 +19,18 @@ import duckdb
 import psycopg
 import pytest
 
-from orchestrate import warehouse
 from orchestrate.cli import extract, levelset
+from orchestrate.servers import postgres as warehouse
 from reconcile.cli import cli as reconcile
 from tests.conftest import ROOT, command, commands_for_a_shell
-from tests.dbt_projects import DbtProject
+from tests.support.dbt_projects import DbtProject
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # what another test executes, as it stands: command -> that test
-_LAKE = "tests/orchestrate/test_lake.py::test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to"
+_LAKE = "tests/orchestrate/servers/test_lake.py::test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to"
 ELSEWHERE = {
-    "levelset up --target lake": "tests/orchestrate/test_lake.py::test_a_server_is_started_found_and_stopped",
-    "levelset down --target lake": "tests/orchestrate/test_lake.py::test_a_server_is_started_found_and_stopped",
+    "levelset up --target lake": "tests/orchestrate/servers/test_lake.py::test_a_server_is_started_found_and_stopped",
+    "levelset down --target lake": "tests/orchestrate/servers/test_lake.py::test_a_server_is_started_found_and_stopped",
     "levelset copy": _LAKE,
     "dbt build --target lake": _LAKE,
     "reconcile check --target lake": _LAKE,

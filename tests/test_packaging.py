@@ -97,40 +97,10 @@ def test_the_wheel_installs_into_an_empty_environment_and_its_commands_start(tmp
     assert version.returncode == 0, version.stderr  # outside a project our plugin changes nothing
 
 
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [("extract", ("reconcile", "orchestrate")), ("reconcile", ("extract", "orchestrate"))],
-)
-def test_no_package_imports_what_stands_above_it(package: str, forbidden: tuple[str, ...]) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        for name in forbidden:
-            assert not re.search(rf"^\s*(from|import) {name}\b", path.read_text(), flags=re.MULTILINE), path
-
-
-def test_only_one_module_imports_dbt_in_reconcile() -> None:
-    importing = [
-        p.name for p in (ROOT / "reconcile").rglob("*.py") if re.search(r"^\s*(from|import) dbt\b", p.read_text(), re.M)
-    ]
-
-    assert importing == ["project.py"]
-
-
 def test_no_path_of_this_workplace_is_in_the_repository() -> None:
     for path in tracked():
         text = path.read_bytes().decode("utf-8", errors="ignore")
         assert not re.search(r"\.\./shared|/work/(main|shared)", text) or path == Path(__file__), path
-
-
-def test_files_stay_readable() -> None:
-    """One reason a file: about 300 lines for code of the packages."""
-    long = {
-        p.name: n
-        for p in tracked()
-        if p.suffix == ".py" and p.parts[-2] != "tests"
-        if (n := len(p.read_text().splitlines())) > 400 and "tests" not in p.parts
-    }
-
-    assert long == {}
 
 
 def test_the_audit_tells_what_is_weak_and_what_could_not_be_looked_up(capsys: pytest.CaptureFixture[str]) -> None:

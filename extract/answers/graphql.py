@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extract.answers.numbers import read_counters
-from extract.post_ids import TWEET_ID
-from extract.record import Counters, Reading, Status
+from extract.reading.post_ids import TWEET_ID
+from extract.reading.record import Counters, Reading, Status
 
 _NAMES = {
     "likes": "favorite_count",

@@ -9,7 +9,7 @@ from typing import Any
 
 from extract.answers.graphql import read_tombstone_text
 from extract.answers.numbers import read_counters, whole
-from extract.record import Count, Counters, Reading, Status
+from extract.reading.record import Count, Counters, Reading, Status
 
 
 def _instant(value: object) -> datetime | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from extract.record import COUNTERS, Count, Counters
+from extract.reading.record import COUNTERS, Count, Counters
 
 _PLAIN = re.compile(r"[0-9]{1,18}", re.ASCII)
 

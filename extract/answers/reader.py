@@ -9,7 +9,7 @@ from typing import Any
 
 from extract.answers.graphql import UNEXPECTED, read_error, read_graphql, unexpected
 from extract.answers.networks import read_api_v2, read_bluesky, read_embed, read_json_ld, read_mastodon
-from extract.record import Reading, Status
+from extract.reading.record import Reading, Status
 
 _JSON_LD = re.compile(r"<script[^>]*application/ld\+json[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 # The words of a login wall's own elements. Sentences like "Something went wrong" stand in the static shell of every

@@ -10,7 +10,7 @@ from typing import Any
 
 from extract.answers.graphql import read_error
 from extract.answers.reader import read_page
-from extract.record import Reading, Status
+from extract.reading.record import Reading, Status
 
 _WINDOW = timedelta(minutes=15)  # X's rate limits count in windows of it: the wait where none is told
 _LONGEST = timedelta(days=1)  # no site may park us for ever by a slip of its own

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from extract.post_ids import Network, PostId, make_id
+from extract.reading.post_ids import Network, PostId, make_id
 
 HANDLE = "levelset_demo"
 _NAMESPACE = uuid.UUID("5b6b2b7e-6f0e-4c5e-9f60-3a1f3a7d2c11")

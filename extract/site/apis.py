@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from extract.post_ids import Network
+from extract.reading.post_ids import Network
 from extract.site.account import HANDLE, Post
 from extract.site.answers import USER_ID, iso, tombstone
 from extract.site.counters import Truth
-from extract.site.faults import Answer
-
-if TYPE_CHECKING:
-    from extract.site.server import Site
+from extract.site.http_answer import Answer, Query, as_json, first
+from extract.site.scene import Scene
 
 _EXPORT_HEADER = tuple(
     [
@@ -40,18 +37,7 @@ _EXPORT_HEADER = tuple(
 _MOST_IDS = {"xapi": 100, "bluesky": 25}
 
 
-Query = dict[str, list[str]]
-
-
-def first(query: Query, name: str, default: str = "") -> str:
-    return query[name][0] if name in query else default
-
-
-def as_json(body: object, code: int = 200) -> Answer:
-    return Answer(code, "application/json", json.dumps(body))
-
-
-def api_v2(site: Site, path: str, query: Query) -> Answer:
+def api_v2(site: Scene, path: str, query: Query) -> Answer:
     """``GET /2/tweets?ids=``: posts that are gone stand under errors. The server asks for a bearer token, as X does."""
     ids = first(query, "ids").split(",")
     if len(ids) > _MOST_IDS["xapi"]:
@@ -91,7 +77,7 @@ def _v2_row(post: Post, truth: Truth) -> dict[str, Any]:
     }
 
 
-def embed(site: Site, path: str, query: Query) -> Answer:
+def embed(site: Scene, path: str, query: Query) -> Answer:
     """The embed endpoint: likes, and the size of the conversation."""
     post, truth = site.shown(first(query, "id"))
     if post is None or truth is None:
@@ -101,7 +87,7 @@ def embed(site: Site, path: str, query: Query) -> Answer:
     return as_json({**body, "conversation_count": truth.replies, "created_at": iso(post.posted_at), "user": user})
 
 
-def export_csv(site: Site, path: str, query: Query) -> Answer:
+def export_csv(site: Scene, path: str, query: Query) -> Answer:
     """The official export of the account's posts, in the header of 2026."""
     file = io.StringIO()
     writer = csv.writer(file)
@@ -118,7 +104,7 @@ def export_csv(site: Site, path: str, query: Query) -> Answer:
     return Answer(200, "text/csv; charset=utf-8", file.getvalue())
 
 
-def bluesky(site: Site, path: str, query: Query) -> Answer:
+def bluesky(site: Scene, path: str, query: Query) -> Answer:
     """``getPosts`` (posts that are gone are left out) and ``getProfile``."""
     if path.endswith("getProfile"):
         now = site.clock.now()
@@ -146,7 +132,7 @@ def bluesky(site: Site, path: str, query: Query) -> Answer:
     return as_json({"posts": posts})
 
 
-def mastodon(site: Site, path: str, query: Query) -> Answer:
+def mastodon(site: Scene, path: str, query: Query) -> Answer:
     """One status, with the account's followers in it."""
     post, truth = site.shown(path.rsplit("/", 1)[-1])
     if post is None or truth is None or site.account.network is not Network.MASTODON:

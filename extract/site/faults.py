@@ -6,25 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from extract.site import pages
-
-if TYPE_CHECKING:
-    from extract.site.server import Site
+from extract.site.http_answer import Answer
+from extract.site.scene import Scene
 
 _WINDOW_SECONDS = 900  # X's rate limits reset every quarter of an hour
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer; ``trouble`` is what happens to it on the way: slow, hang or half_body."""
-
-    code: int
-    kind: str
-    body: str
-    headers: dict[str, str] = field(default_factory=dict)
-    trouble: str | None = None
 
 
 @dataclass
@@ -37,7 +25,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
 
-Spoil = Callable[["Site", str, Answer], Answer]
+Spoil = Callable[[Scene, str, Answer], Answer]
 
 # sentences that stand where a post was, as X words them, and one that no reader has met
 _TOMBSTONES = {
@@ -52,24 +40,24 @@ _TOMBSTONES = {
 _UNAVAILABLE = {"protected": "Protected", "suspended": "Suspended", "age_restricted": "NsfwLoggedOut"}
 
 
-def _rate_limited(site: Site, path: str, answer: Answer) -> Answer:
+def _rate_limited(site: Scene, path: str, answer: Answer) -> Answer:
     reset = str(int(site.clock.now().timestamp()) + _WINDOW_SECONDS)
     headers = {"x-rate-limit-limit": "150", "x-rate-limit-remaining": "0", "x-rate-limit-reset": reset}
     return Answer(429, "application/json", _errors("Rate limit exceeded.", 88), headers)
 
 
-def _retry_after(site: Site, path: str, answer: Answer) -> Answer:
+def _retry_after(site: Scene, path: str, answer: Answer) -> Answer:
     return Answer(429, "text/plain", "slow down", {"retry-after": "120"})
 
 
-def _login_wall(site: Site, path: str, answer: Answer) -> Answer:
+def _login_wall(site: Scene, path: str, answer: Answer) -> Answer:
     if path.startswith("/i/api"):
         return Answer(401, "application/json", _errors("Could not authenticate you", 32))
     return Answer(200, "text/html; charset=utf-8", pages.LOGIN_WALL)
 
 
 def _result_of(result: dict[str, Any]) -> Spoil:
-    def spoil(site: Site, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
         if not path.startswith("/i/api"):
             return answer
         return replace(answer, code=200, body=json.dumps({"data": {"tweetResult": {"result": result}}}))
@@ -81,10 +69,10 @@ def _tombstone(name: str) -> Spoil:
     return _result_of({"__typename": "TweetTombstone", "tombstone": {"text": {"text": _TOMBSTONES[name]}}})
 
 
-def _each_result(change: Callable[[Site, dict[str, Any]], None]) -> Spoil:
+def _each_result(change: Callable[[Scene, dict[str, Any]], None]) -> Spoil:
     """Change every live post of an API answer."""
 
-    def spoil(site: Site, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
         if not path.startswith("/i/api") or answer.code != 200:
             return answer
         body = json.loads(answer.body)
@@ -111,25 +99,25 @@ def _counts(result: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _missing_counter(site: Site, result: dict[str, Any]) -> None:
+def _missing_counter(site: Scene, result: dict[str, Any]) -> None:
     _counts(result).pop("bookmark_count", None)
 
 
-def _malformed_counter(site: Site, result: dict[str, Any]) -> None:
+def _malformed_counter(site: Scene, result: dict[str, Any]) -> None:
     _counts(result)["favorite_count"] = "1.2K"
 
 
-def _stub(site: Site, result: dict[str, Any]) -> None:
+def _stub(site: Scene, result: dict[str, Any]) -> None:
     kept = {"__typename": "Tweet", "rest_id": result["rest_id"]}
     result.clear()
     result.update(kept)
 
 
-def _false_zero(site: Site, result: dict[str, Any]) -> None:
+def _false_zero(site: Scene, result: dict[str, Any]) -> None:
     _counts(result).update({"reply_count": 0, "quote_count": 0, "bookmark_count": 0})
 
 
-def _stale(site: Site, result: dict[str, Any]) -> None:
+def _stale(site: Scene, result: dict[str, Any]) -> None:
     """An older replica's answer: the counters of three hours ago."""
     truth = site.truth(result["rest_id"], site.clock.now() - timedelta(hours=3))
     if truth is not None:
@@ -137,18 +125,18 @@ def _stale(site: Site, result: dict[str, Any]) -> None:
         _counts(result).update({"favorite_count": truth.likes, "reply_count": truth.replies})
 
 
-def _new_generation(site: Site, result: dict[str, Any]) -> None:
+def _new_generation(site: Scene, result: dict[str, Any]) -> None:
     """Counters where no reader has seen them before."""
     moved = {name: _counts(result).pop(name) for name in list(_counts(result)) if name.endswith("_count")}
     result["engagement"] = {**moved, "views": result.pop("views", {})}
 
 
-def _wrong_author(site: Site, result: dict[str, Any]) -> None:
+def _wrong_author(site: Scene, result: dict[str, Any]) -> None:
     if "core" in result:  # a tombstone tells no author
         result["core"]["user_results"]["result"]["core"]["screen_name"] = "a_neighbour"
 
 
-def _wrong_post(site: Site, result: dict[str, Any]) -> None:
+def _wrong_post(site: Scene, result: dict[str, Any]) -> None:
     result["rest_id"] = str(int(result["rest_id"]) + 1)
     result["edit_control"] = {"edit_tweet_ids": [result["rest_id"]]}
 
@@ -156,7 +144,7 @@ def _wrong_post(site: Site, result: dict[str, Any]) -> None:
 def _in_the_script(*changes: tuple[str, str]) -> Spoil:
     """Change the page's own script: what it asks for, or what it writes on the buttons."""
 
-    def spoil(site: Site, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
         body = answer.body
         for old, new in changes if path.startswith("/assets/") else ():
             body = body.replace(old, new)
@@ -166,7 +154,7 @@ def _in_the_script(*changes: tuple[str, str]) -> Spoil:
     return spoil
 
 
-def _clock_jump(site: Site, path: str, answer: Answer) -> Answer:
+def _clock_jump(site: Scene, path: str, answer: Answer) -> Answer:
     site.clock.advance(3600)
     return answer
 

@@ -5,40 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from extract.site import answers, apis, pages
 from extract.site.account import HANDLE, Account, Post
-from extract.site.apis import Query, as_json, first
-from extract.site.counters import Truth, counters
-from extract.site.faults import FAULTS, MOVED, SPOILS, Answer, Fault
+from extract.site.faults import FAULTS, MOVED, SPOILS, Fault
+from extract.site.http_answer import Answer, Query, as_json, first
 from extract.site.languages import LANGUAGES
+from extract.site.scene import Clock, Scene
 
 _PAGE = 20  # posts a timeline answer, as on X
 _SLOW_SECONDS = 0.5
 _HANG_SECONDS = 30.0
-
-
-class Clock:
-    """The site's time: real time, or frozen at ``now``, or running ``speed`` times as fast from there."""
-
-    def __init__(self, now: datetime | None = None, speed: float | None = None) -> None:
-        self._base = now or datetime.now(UTC)
-        self._speed = speed if speed is not None else (0.0 if now else 1.0)
-        self._started = time.monotonic()
-        self._offset = timedelta()
-
-    def now(self) -> datetime:
-        running = timedelta(seconds=(time.monotonic() - self._started) * self._speed)
-        return self._base + running + self._offset
-
-    def advance(self, seconds: float) -> None:
-        self._offset += timedelta(seconds=seconds)
 
 
 class _Server(ThreadingHTTPServer):
@@ -49,7 +31,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class Site:
+class Site(Scene):
     """A running local site. Use as a context manager, or ``start`` and ``stop``.
 
     Raises OSError where the port is taken (port 0 takes a free one).
@@ -63,8 +45,7 @@ class Site:
         generation: str = "a",
         language: str = "en",
     ) -> None:
-        self.account = account or Account()
-        self.clock = clock or Clock()
+        super().__init__(account, clock)
         self.generation = generation
         self.language = language
         self.faults: list[Fault] = []
@@ -93,22 +74,6 @@ class Site:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def truth(self, tweet_id: str, at: datetime | None = None) -> Truth | None:
-        """The counters of a post at ``at`` (default: now); None where it was deleted or never was."""
-        at = at or self.clock.now()
-        post = self.account.find(tweet_id, self.clock.now())
-        if post is None or (post.deleted_at is not None and post.deleted_at <= at):
-            return None
-        return counters(self.account.seed, post, at)
-
-    def shown(self, post_id: str) -> tuple[Post | None, Truth | None]:
-        """A post and its counters now; either is None where there is none, or it was deleted."""
-        return self.account.find(post_id, self.clock.now()), self.truth(post_id)
-
-    def followers(self, at: datetime) -> int:
-        """The account's followers: a slow, steady growth from a fixed day."""
-        return 1_200 + int((at - datetime(2026, 1, 1, tzinfo=UTC)) / timedelta(hours=3))
 
     def fault_for(self, path: str) -> str | None:
         with self._lock:

@@ -24,15 +24,15 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from extract.answers.graphql import focal_reading, read_cursor, read_graphql
 from extract.answers.reader import read_page
 from extract.answers.refusals import graphql_refusal, parsed, refusal
-from extract.attempt import Attempt, Now, Profile
-from extract.chromium import Chromium
 from extract.errors import ExtractError
-from extract.labels import Labels, read_labels
-from extract.manners import Pace
-from extract.post_ids import Network
-from extract.record import READ, WALLS, Reading, Status
-from extract.sources.asking import TRIES, WORTH_ANOTHER_TRY
+from extract.reading.aria_labels import Labels, read_labels
+from extract.reading.attempt import Attempt, Now, Profile
+from extract.reading.post_ids import Network
+from extract.reading.record import READ, WALLS, Reading, Status
+from extract.sources.chromium import Chromium
+from extract.sources.host_policy import Pace
 from extract.sources.http import read_profile
+from extract.sources.request import TRIES, WORTH_ANOTHER_TRY
 
 PAGES = 4  # at once: the knee on two cores (97 ms/post at 2 pages, 102 at 4, 124 at 8)
 _BLOCKED = ["*.png", "*.jpg", "*.jpeg", "*.webp", "*.gif", "*.mp4", "*.m3u8", "*.woff", "*.woff2"]

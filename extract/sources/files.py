@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from extract.answers import read_answer
 from extract.answers.numbers import read_counters, whole
-from extract.attempt import Attempt, Profile
 from extract.errors import ExtractError
-from extract.post_ids import Network
-from extract.record import Reading, Status
+from extract.reading.attempt import Attempt, Profile
+from extract.reading.post_ids import Network
+from extract.reading.record import Reading, Status
 
 # lower-case header of the official export -> counter; both known headers (2025: "Link", "Share"; 2026: "Post Link")
 _COUNTERS = {

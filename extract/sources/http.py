@@ -11,11 +11,11 @@ import httpx
 
 from extract.answers.graphql import UNEXPECTED, focal_reading, read_cursor, read_graphql
 from extract.answers.refusals import graphql_refusal
-from extract.attempt import Attempt, Now, Profile
-from extract.manners import Pace
-from extract.post_ids import Network
-from extract.record import WALLS, Reading, Status
-from extract.sources.asking import AGENT, TIMEOUT, Refused, ask, check_reached, httpx_get
+from extract.reading.attempt import Attempt, Now, Profile
+from extract.reading.post_ids import Network
+from extract.reading.record import WALLS, Reading, Status
+from extract.sources.host_policy import Pace
+from extract.sources.request import AGENT, TIMEOUT, Refused, ask, check_reached, httpx_get
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:

@@ -7,15 +7,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reconcile.capture.dirty import Key
+from reconcile.capture.changed_keys import Key
+from reconcile.capture.coverage import Captured, Vouching
 from reconcile.capture.slot import Slot, SlotLost, slot_name
-from reconcile.capture.vouch import Captured, Vouching
-from reconcile.definition import Definition
-from reconcile.engines.connect import open_engine
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition
+from reconcile.engines.factory import open_engine
+from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import ReconcileError
-from reconcile.home import SCHEMA, VERSION, settle_in, version_of
-from reconcile.project import Project
+from reconcile.state.schema import VERSION, settle_in, version_of
 
 log = logging.getLogger("reconcile")
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconcile.capture.coverage import Vouching
 from reconcile.capture.session import name_of
 from reconcile.capture.slot import state
-from reconcile.capture.state import NAMES, TABLES
-from reconcile.capture.vouch import Vouching
-from reconcile.definition import Definition, quote
+from reconcile.capture.tables import NAMES, TABLES
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
-from reconcile.engines.connect import open_engine
+from reconcile.engines.factory import open_engine
+from reconcile.engines.identifiers import quote
+from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
-from reconcile.finding import Finding, Level
-from reconcile.home import SCHEMA, move_out, settle_in, version_of
-from reconcile.project import Project
+from reconcile.report.diagnosis import Finding, Level
+from reconcile.state.schema import move_out, settle_in, version_of
 
 _OLDEST = 15
 _SLOT_SECONDS = 60  # how long to wait for running transactions to end before a slot begins

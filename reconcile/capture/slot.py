@@ -15,13 +15,13 @@ from typing import Any
 
 import psycopg
 
-from reconcile.capture.decode import Shape, Truncate, commit_end, decode
-from reconcile.capture.dirty import Dirty, Marked, Model
-from reconcile.capture.mapping import Mapping
-from reconcile.capture.state import CAP, CHANGES
+from reconcile.capture.changed_keys import Dirty, Marked, Model
+from reconcile.capture.key_mapping import Mapping
+from reconcile.capture.pgoutput import Shape, Truncate, commit_end, decode
+from reconcile.capture.tables import CAP, CHANGES
+from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
-from reconcile.home import SCHEMA
 
 _AT_ONCE = 50_000  # changes peeked at once; a longer transaction comes whole
 _MOST = 2 * CAP  # differing changes taken from one peek

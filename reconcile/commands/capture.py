@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from reconcile.commands.common import options_of, project_options
+from reconcile.commands.options import options_of, project_options
 from reconcile.errors import ReconcileError
-from reconcile.finding import Finding, Level
+from reconcile.report.diagnosis import Finding, Level
 
 _output = click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 
@@ -28,7 +28,7 @@ def setup(output: str, unbounded: bool, **given: Any) -> int:
     Exit codes: 0 done, 2 something is missing (it says what mends it), and nothing was created.
     """
     from reconcile.capture.setup import setup as run_setup
-    from reconcile.check import open_project
+    from reconcile.model_check.run import open_project
 
     return _said(lambda: run_setup(open_project(options_of(given)), unbounded), output)
 
@@ -39,7 +39,7 @@ def setup(output: str, unbounded: bool, **given: Any) -> int:
 def teardown(output: str, **given: Any) -> int:
     """Drop what setup has created. The repair journal stays."""
     from reconcile.capture.setup import teardown as run_teardown
-    from reconcile.check import open_project
+    from reconcile.model_check.run import open_project
 
     return _said(lambda: run_teardown(open_project(options_of(given))), output)
 
@@ -79,10 +79,10 @@ def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
     Needs reconcile setup. Ends with 0 on SIGTERM; where it stands is kept in the database, so nothing is missed between
     two watches. With --output json each line is a report of one model.
     """
-    from reconcile.check import open_project
-    from reconcile.commands.telling import HumanTeller, JsonTeller
-    from reconcile.following import Follower
-    from reconcile.repair import Guards
+    from reconcile.commands.watch_output import HumanTeller, JsonTeller
+    from reconcile.model_check.run import open_project
+    from reconcile.repair.session import Guards
+    from reconcile.watch import Follower
 
     stop = threading.Event()
 

@@ -34,7 +34,7 @@ def install(project_dir: Path) -> int:
 def _install(project_dir: Path) -> tuple[Path, bool]:
     import yaml
 
-    from reconcile.files import write_whole
+    from reconcile.atomic_files import write_whole
 
     try:
         project = yaml.safe_load((project_dir / "dbt_project.yml").read_text(encoding="utf-8")) or {}

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from reconcile.report import TableReport
-from reconcile.watching import Watcher
+from reconcile.report.model import TableReport
+from reconcile.report.progress import Watcher
 
 log = logging.getLogger("reconcile")
 _EVERY = 2.0  # seconds between two lines of one table

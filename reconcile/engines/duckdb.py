@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from reconcile.definition import quote, why_volatile_beside
 from reconcile.engines.base import Column, Moment
-from reconcile.engines.plain import OwnDialect, PlainEngine
+from reconcile.engines.defaults import OwnDialect, PlainEngine
+from reconcile.engines.identifiers import quote
+from reconcile.engines.volatility import why_volatile_beside
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")

@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from reconcile.definition import quote, why_volatile
 from reconcile.engines import postgres_catalog as catalog
 from reconcile.engines.base import Column, Estimate, Moment
-from reconcile.engines.postgres_spelling import PostgresSpelling, text_literal
+from reconcile.engines.identifiers import quote
+from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
+from reconcile.engines.volatility import why_volatile
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
 
 _BATCH = 2_000

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from reconcile.definition import quote, why_volatile_beside
+from reconcile.atomic_files import held
 from reconcile.engines.base import Column, Moment
-from reconcile.engines.plain import PlainEngine
-from reconcile.engines.spark_spelling import as_spark_has_it, created, text_literal, translated
-from reconcile.engines.spark_workers import Workers
+from reconcile.engines.defaults import PlainEngine
+from reconcile.engines.identifiers import quote
+from reconcile.engines.own_schema import PASSING, SCHEMA
+from reconcile.engines.spark_dialect import as_spark_has_it, created, text_literal, translated
+from reconcile.engines.spark_executors import Workers
+from reconcile.engines.volatility import why_volatile_beside
 from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError, Refused
-from reconcile.files import held
-from reconcile.home import PASSING, SCHEMA
 
 _INTEGERS = {"tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER", "bigint": "BIGINT"}
 _BASES = {

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from reconcile.render.github import render_github
 from reconcile.render.html import render_html
 from reconcile.render.junit import render_junit
 from reconcile.render.markdown import render_markdown
-from reconcile.report import Report
+from reconcile.report.model import Report
 
 
 def render_json(report: Report) -> str:
     """The JSON report, as reconcile/schemas/report.schema.json describes it."""
-    return json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n"
+    return report.to_json()
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {

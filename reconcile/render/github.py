@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconcile.render.text import causes_of, key_of, kinds, shown
-from reconcile.report import Report, TableReport, Verdict
+from reconcile.report.model import Report, TableReport, Verdict
 
 _MOST = 10  # GitHub keeps ten annotations of a level a step
 _LEVELS = ("error", "warning", "notice")

@@ -24,7 +24,7 @@ from reconcile.render.text import (
     shown_pair,
     state_of,
 )
-from reconcile.report import KINDS, Cell, Drift, PastTable, PlannedChange, Report, Sample, TableReport, Verdict
+from reconcile.report.model import KINDS, Cell, Drift, PastTable, PlannedChange, Report, Sample, TableReport, Verdict
 
 _FOLDER = Path(__file__).parent
 MOST_SAMPLES = 5_000  # rows on a page; a browser still scrolls, searches and sorts them without a wait

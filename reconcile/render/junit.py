@@ -9,7 +9,7 @@ import re
 from xml.etree import ElementTree
 
 from reconcile.render.text import causes_of, key_of, kinds, shown
-from reconcile.report import Report, TableReport, Verdict
+from reconcile.report.model import Report, TableReport, Verdict
 
 # what XML 1.0 cannot hold at all, escaped or not
 _LONGEST = 2000  # characters of a sentence

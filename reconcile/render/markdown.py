@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconcile.render.text import causes_of, key_of, kinds, next_step, rows_of, shown, shown_pair
-from reconcile.report import Cell, Report, Sample, Verdict
+from reconcile.report.model import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
 _SAMPLES_SHOWN = 20

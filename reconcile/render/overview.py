@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reconcile.overview import ModelOverTime, Overview
 from reconcile.render.html import clock, page
 from reconcile.render.text import STYLES, duration, shown, state_of
-from reconcile.report import Verdict
+from reconcile.report.model import Verdict
+from reconcile.report.overview import ModelOverTime, Overview
 
 _BARS = "▁▂▃▄▅▆▇█"
 _RUNS_SHOWN = 24

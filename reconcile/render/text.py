@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 import unicodedata
-from typing import TYPE_CHECKING
 
-from reconcile.report import KINDS, Drift, Report, Sample, TableReport, Verdict
-
-if TYPE_CHECKING:
-    from reconcile.overview import Overview
+from reconcile.report.model import KINDS, Drift, Report, Sample, TableReport, Verdict
+from reconcile.report.overview import Overview
 
 LONGEST = 200  # characters of a value shown; the JSON report holds it whole
 STYLES = {Verdict.LEVEL: "green", Verdict.DRIFT: "red", Verdict.UNVERIFIED: "yellow", Verdict.ERROR: "bold red"}

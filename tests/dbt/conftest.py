@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dbt.warehouse import Warehouse, empty_warehouse
+from tests.support.warehouse import Warehouse, empty_warehouse
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import dlt
 import psycopg
 import pytest
 
-from extract.post_ids import snowflake
+from extract.reading.post_ids import snowflake
 from orchestrate.backfill import backfill
 from orchestrate.errors import Trouble
-from reconcile.diff import Asked, diff
-from reconcile.project import Options
+from reconcile.dbt.project import Options
+from reconcile.table_diff.run import Asked, diff
 from tests.conftest import ROOT, Database
-from tests.dbt.warehouse import START, Warehouse, empty_warehouse
+from tests.support.warehouse import START, Warehouse, empty_warehouse
 
 KEY = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id"}
 POSTED = {name: START + timedelta(days=i, hours=9) for i, name in enumerate("abcdef")}

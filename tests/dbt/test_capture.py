@@ -14,14 +14,14 @@ import pytest
 
 from orchestrate.dbt import environment
 from reconcile.capture.setup import setup, teardown
-from reconcile.check import check_tables, open_project
-from reconcile.finding import Level
-from reconcile.project import Options
-from reconcile.report import Drift, TableReport
-from reconcile.verdict import Asked
+from reconcile.dbt.project import Options
+from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.run import check_tables, open_project
+from reconcile.report.diagnosis import Level
+from reconcile.report.model import Drift, TableReport
 from tests.conftest import Database, command
 from tests.dbt.test_incremental import World
-from tests.dbt.warehouse import CORE, Warehouse, empty_warehouse
+from tests.support.warehouse import CORE, Warehouse, empty_warehouse
 
 KEY = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "follower_snapshots": "snapshot_id"}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from extract.chromium import Chromium
+from extract.sources.chromium import Chromium
 from tests.conftest import ROOT
-from tests.dbt_projects import DbtProject
+from tests.support.dbt_projects import DbtProject
 
 READERS = (ROOT / "docs" / "readers.md").read_text()
 

@@ -14,12 +14,12 @@ import duckdb
 import psycopg
 import pytest
 
-from extract.post_ids import snowflake, snowflake_time
+from extract.reading.post_ids import snowflake, snowflake_time
 from orchestrate.dbt import environment
-from reconcile.check import check
-from reconcile.project import Options
-from reconcile.report import Verdict
-from tests.dbt.warehouse import CORE, START, Warehouse
+from reconcile.dbt.project import Options
+from reconcile.model_check.run import check
+from reconcile.report.model import Verdict
+from tests.support.warehouse import CORE, START, Warehouse
 
 
 class World:

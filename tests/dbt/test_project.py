@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrate.dbt import environment
-from reconcile.project import invoke_dbt
+from reconcile.dbt.project import invoke_dbt
 from tests.conftest import ROOT
 
 

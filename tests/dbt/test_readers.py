@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from extract.post_ids import snowflake
+from extract.reading.post_ids import snowflake
 from tests.conftest import ROOT
-from tests.dbt.warehouse import START, Warehouse
+from tests.support.warehouse import START, Warehouse
 
 KEY = {
     "content_metadata": "decision_id",

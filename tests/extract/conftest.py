@@ -6,7 +6,7 @@ import dlt
 import pytest
 
 from tests.conftest import Database
-from tests.extract.test_pipeline import open_pipeline
+from tests.extract.staging.test_pipeline import open_pipeline
 
 
 @pytest.fixture

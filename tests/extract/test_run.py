@@ -14,20 +14,21 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from extract.attempt import Attempt
-from extract.collecting import collect as collect_as_set
-from extract.content import read_table
 from extract.errors import ExtractError
-from extract.manners import check_host, check_session
-from extract.parking import Parking
-from extract.pipeline import Plan
-from extract.record import DISAGREEMENT, Reading, Status
+from extract.reading.attempt import Attempt
+from extract.reading.record import DISAGREEMENT, Reading, Status
+from extract.run import collect as collect_as_set
 from extract.settings import Settings, load_settings
 from extract.site.faults import Fault
-from extract.site.server import Clock, Site
+from extract.site.scene import Clock
+from extract.site.server import Site
+from extract.sources.host_policy import check_host, check_session
+from extract.sources.rate_limits import Parking
+from extract.staging.content_columns import read_table
+from extract.staging.pipeline import Plan
 from extract.summary import LayoutAlarm
 from tests.conftest import Database
-from tests.extract.test_pipeline import IDS, NOW, Scripted, collect, content, open_pipeline, posted, read, rows
+from tests.extract.staging.test_pipeline import IDS, NOW, Scripted, collect, content, open_pipeline, posted, read, rows
 
 HTTP = Settings(source="http")
 

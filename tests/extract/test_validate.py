@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from extract.attempt import Attempt
-from extract.post_ids import snowflake
-from extract.record import COUNTERS, Count, Counters, Reading, Status
+from extract.reading.attempt import Attempt
+from extract.reading.post_ids import snowflake
+from extract.reading.record import COUNTERS, Count, Counters, Reading, Status
 from extract.validate import Expected, Held, Known, Verdict, judge
 
 SERIES = Path(__file__).parent / "series"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrate.warehouse import Server
-from tests.dbt_projects import Templates
-from tests.incidents.world import Incident, build
+from orchestrate.servers.postgres import Server
+from tests.support.dbt_projects import Templates
+from tests.support.incident_world import Incident, build
 
 _TOLD = "incident"
 

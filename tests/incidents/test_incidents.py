@@ -18,20 +18,20 @@ import dlt
 import psycopg
 import pytest
 
-from extract.attempt import Attempt
 from extract.errors import ExtractError
-from extract.pipeline import make_pipeline, raw_tables
-from extract.post_ids import snowflake
-from extract.record import Count, Counters, Reading, Status
+from extract.reading.attempt import Attempt
+from extract.reading.post_ids import snowflake
+from extract.reading.record import Count, Counters, Reading, Status
+from extract.staging.pipeline import make_pipeline, raw_tables
 from extract.validate import Expected, Known, Verdict, judge
-from reconcile import diff as diffing
 from reconcile.errors import Refused
-from reconcile.repairing import Asked, repair_run
-from reconcile.report import Report
-from reconcile.undoing import undo
-from reconcile.watching import Watcher
-from tests.extract.test_pipeline import IDS, Scripted, collect, posted, read
-from tests.incidents.world import KEYS, Incident, samples
+from reconcile.repair.run import Asked, repair_run
+from reconcile.repair.undo import undo
+from reconcile.report.model import Report
+from reconcile.report.progress import Watcher
+from reconcile.table_diff import run as diffing
+from tests.extract.staging.test_pipeline import IDS, Scripted, collect, posted, read
+from tests.support.incident_world import KEYS, Incident, samples
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POSTED = NOW - timedelta(hours=5)
@@ -425,7 +425,7 @@ def test_a_real_build_between_plan_and_apply_wins(incident: Incident, tmp_path: 
 
 @pytest.mark.incident(29, "base tables scheduled for deletion", "dbt lineage: exposures; reconciler: extra")
 def test_a_base_table_that_is_needed(incident: Incident) -> None:
-    from reconcile.project import invoke_dbt
+    from reconcile.dbt.project import invoke_dbt
 
     folder = str(incident.project.folder)
     asked = ["ls", "-s", "source:engagement.real_tweet_metrics+", "--resource-type", "exposure", "--quiet"]

@@ -17,9 +17,9 @@ import httpx
 import psycopg
 import pytest
 
-from orchestrate import warehouse
-from orchestrate.running import JobRun
-from reconcile.report import Report, Scope, TableReport, Verdict
+from orchestrate.jobs.run_job import JobRun
+from orchestrate.servers import postgres as warehouse
+from reconcile.report.model import Report, Scope, TableReport, Verdict
 from tests.conftest import command
 
 
@@ -195,7 +195,8 @@ def test_real_hosts_are_off_unless_they_are_allowed(project: Path) -> None:
 
 
 def test_a_wall_has_an_exit_code_of_its_own(project: Path) -> None:
-    from extract.site.server import Fault, Site
+    from extract.site.faults import Fault
+    from extract.site.server import Site
 
     with Site() as site:
         site.faults = [Fault("", "login_wall")]

@@ -11,17 +11,17 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestrate.warehouse import Server
-from reconcile.compare import Judged, Step, judge
+from orchestrate.servers.postgres import Server
+from reconcile.compare.align import prepare
+from reconcile.compare.comparison import Judged, Step, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
+from reconcile.engines.factory import Connection
 from reconcile.engines.postgres import PostgresEngine
-from reconcile.prepare import prepare
-from reconcile.project import Connection
 from tests.conftest import Database
-from tests.dbt_projects import Templates
-from tests.lake import Lake
-from tests.reconcile.bench import Bench, on_lake, postgres, project_on
+from tests.support.bench import Bench, on_lake, postgres, project_on
+from tests.support.dbt_projects import Templates
+from tests.support.lake import Lake
 
 
 @dataclass

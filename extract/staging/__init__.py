@@ -1,0 +1,1 @@
+"""Load readings into the staging schema: tables, pipeline, validation, quarantine."""

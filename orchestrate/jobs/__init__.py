@@ -1,0 +1,1 @@
+"""The four scheduled jobs: their steps, one run, the schedule."""

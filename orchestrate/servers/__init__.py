@@ -1,0 +1,1 @@
+"""This machine's servers: the embedded Postgres and the lake."""

@@ -1,0 +1,88 @@
+"""``reconcile explain``: what a check of a model would do, as SQL that can be run, with the reasons as comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconcile.capture.session import CaptureSession, open_capture
+from reconcile.compare.multiset import Rows, surplus_counts_sql
+from reconcile.compare.sql import totals_sql
+from reconcile.dbt.project import Options
+from reconcile.definition.model import Definition
+from reconcile.engines.base import Engine
+from reconcile.engines.factory import open_engine
+from reconcile.errors import ReconcileError
+from reconcile.model_check.judge_model import prepare_definition
+from reconcile.model_check.run import open_project
+
+
+def explain(options: Options) -> Iterator[str]:
+    """One text a selected model. Raises ReconcileError where the project cannot be loaded."""
+    project = open_project(options)
+    capture = open_capture(project)
+    try:
+        for definition in project.definitions:
+            engine = open_engine(project.connection)
+            try:
+                yield "\n".join(_told(engine, definition, capture)) + "\n"
+            finally:
+                engine.close()
+    finally:
+        if not isinstance(capture, str):
+            capture.close()
+
+
+def _told(engine: Engine, definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
+    settings = definition.settings
+    yield f"-- {definition.name} ({definition.path})"
+    yield f"-- table:     {definition.relation_name}"
+    yield f"-- key:       {', '.join(definition.key) or 'none: rows are compared as a multiset'}"
+    if settings.ignore:
+        yield f"-- ignored:   {', '.join(sorted(settings.ignore))}"
+    if settings.tolerance:
+        yield f"-- tolerance: {', '.join(f'{name} {eps:g}' for name, eps in settings.tolerance.items())}"
+    unknown = "not told apart: no loaded_at_field on its sources, or no build is known"
+    told_apart = "rows loaded since its last build are told apart"
+    yield f"-- pending:   {told_apart if definition.as_of_sql else unknown}"
+    if definition.unverifiable is not None or definition.sql is None:
+        yield f"-- scope:     none, because {definition.unverifiable}"
+        return
+    yield from _scope(definition, capture)
+    try:
+        prepared = prepare_definition(engine, definition)
+    except ReconcileError as error:
+        yield f"-- trouble:   {error}"
+        return
+    if prepared is None:
+        yield f"-- trouble:   {definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
+        return
+    for change in prepared.schema_changes:
+        yield f"-- schema:    {change.column} is {change.problem} in the table"
+    if definition.key and engine.kind == "postgres" and not prepared.actual_unique:
+        columns = ", ".join(definition.key)
+        yield f"-- hint:      no unique index keeps ({columns}): one, or a contract's primary key, spares a pass"
+    comparison = replace(prepared.comparison, as_of=None)
+    statement = totals_sql(comparison, prepared.actual_unique)
+    if not comparison.key:
+        statement = surplus_counts_sql(comparison, Rows.ALL)
+    shown = engine.shown(statement)
+    with engine.snapshot():
+        estimate = engine.plan(statement)
+    if estimate:
+        yield f"-- estimate:  cost {estimate.cost:,.0f}, about {estimate.scanned:,} rows scanned"
+    yield f"{shown};"
+
+
+def _scope(definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
+    """Which way a check would judge the model as things stand; the slot is not read for it."""
+    if isinstance(capture, str):
+        yield f"-- scope:     sweep, because {capture}: every row of both sides is read"
+        return
+    for relation, said in capture.told(definition).items():
+        yield f"-- changes:   {relation}: {said}"
+    why = capture.why_swept(definition)
+    if why is None:
+        yield "-- scope:     capture: the statement below, for the keys that changed since it was proven level"
+    else:
+        yield f"-- scope:     sweep, because {why}: every row of both sides is read"

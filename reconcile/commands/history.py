@@ -1,0 +1,116 @@
+"""history, show, report: what earlier runs found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconcile.commands.options import console, options_of, print_human, project_options, write_report, write_text
+from reconcile.errors import ReconcileError
+from reconcile.report.model import Report
+
+
+@click.command()
+@click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+def history(project_dir: Path, output: str) -> int:
+    """List past runs, oldest first."""
+    from reconcile.render.text import kinds
+    from reconcile.state import run_files as past
+
+    reports = past.read_all(project_dir)
+    if output == "json":
+        names = ("run_id", "command", "target", "started_at", "verdict", "totals")
+        click.echo(json.dumps([{name: r.as_dict()[name] for name in names} for r in reports], indent=2))
+        return 0
+    for report in reports:
+        run = f"{report.run_id}  {report.command:<7} {report.target:<10}"
+        click.echo(f"{run} {report.verdict.value:<10} {kinds(report.totals)}")
+    return 0
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same).")
+def show(run: str | None, project_dir: Path, output: str, no_color: bool) -> int:
+    """Show the report of a past RUN again (default: the latest)."""
+    return _past(project_dir, run, lambda report: _shown(report, output, no_color))
+
+
+def _shown(report: Report, output: str, no_color: bool) -> None:
+    if output == "json":
+        from reconcile.render import render_json
+
+        click.echo(render_json(report), nl=False)
+    else:
+        print_human(report, no_color)
+
+
+@click.command("report")
+@click.argument("run", required=False)
+@project_options
+@click.option("--html", type=click.Path(path_type=Path), help="Write the page here.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the Markdown report here (needs RUN).")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the JUnit report here (needs RUN).")
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same).")
+def report_command(run: str | None, html: Path | None, markdown: Path | None, junit: Path | None, **given: Any) -> int:
+    """How things stand over time; with a RUN (an id, or "latest") that run's report again.
+
+    \b
+    reconcile report                          open drift, time to repair, fresh sources
+    reconcile report --html status.html       the same as a page
+    reconcile report latest --html drift.html
+    reconcile report latest --junit reconcile.xml
+    """
+    files = {"html": html, "markdown": markdown, "junit": junit}
+    wanted = [(kind, path) for kind, path in files.items() if path is not None]
+    if run is None:
+        if markdown or junit:
+            raise click.UsageError("--markdown and --junit render one run: reconcile report latest --junit FILE")
+        return _over_time(given, html)
+    if not wanted:
+        raise click.UsageError(f"say where to: --html FILE, --markdown FILE or --junit FILE (or: reconcile show {run})")
+
+    def write(report: Report) -> None:
+        for kind, path in wanted:
+            write_report(report, kind, path, given["project_dir"])
+            click.echo(str(path))
+
+    return _past(given["project_dir"], run, write)
+
+
+def _over_time(given: dict[str, Any], html: Path | None) -> int:
+    from reconcile.overview.assemble import overview
+    from reconcile.render.overview import print_overview, render_overview
+
+    try:
+        found = overview(options_of(given))
+    except ReconcileError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    if html is not None:
+        write_text(html, "html", render_overview(found))
+        click.echo(str(html))
+    elif given["output"] == "json":
+        click.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        print_overview(found, console(given["no_color"]))
+    return 0
+
+
+def _past(project_dir: Path, run: str | None, use: Callable[[Report], None]) -> int:
+    from reconcile.state import run_files as past
+
+    try:
+        use(past.read(project_dir, None if run == "latest" else run))
+    except ReconcileError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    return 0

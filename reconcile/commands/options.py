@@ -1,0 +1,190 @@
+"""What the commands share: dbt's flags, the output's flags, and how a judging command runs and ends."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from reconcile.commands.logging import LEVELS, log_to_stderr
+from reconcile.errors import ReconcileError
+from reconcile.report.model import Report
+from reconcile.report.progress import Watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger("reconcile")
+REPORTS = ("json", "markdown", "junit", "html", "github")
+
+
+def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags that dbt has, under dbt's names."""
+    options = [
+        click.option("-s", "--select", multiple=True, metavar="SELECT", help="Models, in dbt's selection syntax."),
+        click.option("--exclude", multiple=True, metavar="SELECT", help="Models to leave out."),
+        click.option("--selector", metavar="NAME", help="A selector of selectors.yml."),
+        click.option(
+            "--state", type=click.Path(path_type=Path), help="Artefacts to compare with, for state: selection."
+        ),
+        click.option("-t", "--target", metavar="NAME", help="Target of the profile."),
+        click.option("--profile", metavar="NAME", help="Profile to use."),
+        click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is."),
+        click.option("--profiles-dir", type=click.Path(path_type=Path), help="Where profiles.yml is."),
+        click.option("--vars", metavar="YAML", help="Variables, as dbt takes them."),
+        click.option("--threads", type=click.IntRange(1), help="Models judged at once."),
+        click.option(
+            "--lock-timeout",
+            type=click.FloatRange(0.1),
+            default=10.0,
+            show_default=True,
+            help="Seconds to wait for a table that another session holds.",
+        ),
+        click.option(
+            "--upstream",
+            type=click.Choice(["deep", "shallow"]),
+            default="deep",
+            show_default=True,
+            help="Inline upstream models down to the sources, or take them as the tables they are.",
+        ),
+    ]
+    return _with(command, options)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True),
+        click.option(
+            "--report", multiple=True, metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(REPORTS)}."
+        ),
+        click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+        click.option(
+            "--log-format", type=click.Choice(["text", "json"]), default="text", help="Logs and progress on stderr."
+        ),
+        click.option("--log-level", type=click.Choice(LEVELS), help="From which level on (default: warning)."),
+    ]
+    return _with(command, options)
+
+
+def _with(command: Callable[..., Any], options: list[Callable[..., Any]]) -> Callable[..., Any]:
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+def options_of(given: dict[str, Any]) -> Any:
+    from reconcile.dbt.project import Options
+
+    names = (
+        "project_dir",
+        "profiles_dir",
+        "profile",
+        "target",
+        "select",
+        "exclude",
+        "selector",
+        "state",
+        "vars",
+        "threads",
+        "lock_timeout",
+    )
+    lists = {name: tuple(word for value in given[name] for word in value.split()) for name in ("select", "exclude")}
+    return Options(**{**{name: given[name] for name in names}, **lists, "upstream": given["upstream"]})
+
+
+def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report]) -> int:
+    """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
+    from reconcile.commands.progress import watcher_for
+    from reconcile.report.run_id import named_run
+    from reconcile.state import run_files as history
+
+    targets = [_report_target(value) for value in given["report"]]
+    with named_run() as run_id:
+        log_to_stderr(given["log_format"], given["log_level"], run_id)
+        try:
+            with watcher_for(given["quiet"], given["no_color"], given["log_format"]) as watcher:
+                report = run(watcher)
+            if (given["project_dir"] / "dbt_project.yml").exists():
+                history.keep(report, given["project_dir"])
+        except ReconcileError as error:
+            report = _failed(command, given, str(error))
+    for kind, path in targets:
+        write_report(report, kind, path, given["project_dir"])
+    if given["output"] == "json":
+        from reconcile.render import render_json
+
+        click.echo(render_json(report), nl=False)
+    elif report.error is not None:
+        if given["log_format"] == "json":
+            log.error(report.error)
+        else:
+            click.echo(f"Error: {report.error}", err=True)
+    else:
+        print_human(report, given["no_color"])
+    return report.exit_code
+
+
+def _failed(command: str, given: dict[str, Any], error: str) -> Report:
+    from reconcile.report.run_id import new_run_id, now
+
+    at = now()
+    return Report(new_run_id(), command, given["target"] or "", at, at, (), error=error)
+
+
+def print_human(report: Report, no_color: bool) -> None:
+    from reconcile.render.human import print_report
+
+    print_report(report, console(no_color))
+
+
+def console(no_color: bool) -> Console:
+    """Where people read: as wide as their terminal, 120 columns (or COLUMNS) where there is none."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(no_color=no_color or None, width=width, highlight=False, emoji=False, markup=False)
+
+
+def _report_target(value: str) -> tuple[str, Path]:
+    kind, separator, path = value.partition("=")
+    if not separator or not path or kind not in REPORTS:
+        raise click.UsageError(f"--report {value}: give FORMAT=FILE, FORMAT one of {', '.join(REPORTS)}")
+    return kind, Path(path)
+
+
+def write_report(report: Report, kind: str, path: Path, project_dir: Path) -> None:
+    """Write a report of one kind; a page is given the past runs and the way to the dbt docs too."""
+    from reconcile.render import FORMATS
+    from reconcile.state import run_files as history
+
+    if kind == "html":
+        report = replace(history.with_past(report, project_dir), docs=docs_address(project_dir, path))
+    write_text(path, kind, FORMATS[kind](report))
+
+
+def write_text(path: Path, kind: str, text: str) -> None:
+    """Write a report's text. Raises click's error where it cannot be written."""
+    from reconcile.atomic_files import write_whole
+
+    try:
+        write_whole(path, lambda file: file.write(text))
+    except OSError as error:
+        raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error
+
+
+def docs_address(project_dir: Path, page: Path) -> str | None:
+    """Where a page finds the dbt docs: RECONCILE_DOCS_URL, else the docs that lie in the project, relative to it."""
+    if address := os.environ.get("RECONCILE_DOCS_URL"):
+        return address.partition("#")[0] if address.startswith(("http://", "https://")) else None
+    for name in ("static_index.html", "index.html"):
+        docs = project_dir.resolve() / "target" / name
+        if docs.is_file():
+            return quote(os.path.relpath(docs, page.resolve().parent))
+    return None

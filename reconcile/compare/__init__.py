@@ -1,0 +1,1 @@
+"""Compare two sides inside one engine, exactly, in one statement."""

@@ -1,0 +1,94 @@
+"""Rows compared as a multiset: of tables without a key, with a NULL part in it, or whose key stands more than once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from reconcile.compare.sql import (
+    AsText,
+    Comparison,
+    different,
+    joined,
+    limited,
+    names,
+    null_key,
+    sides,
+    value,
+    value_names,
+)
+
+
+class Rows(StrEnum):
+    """Which rows a multiset comparison looks at."""
+
+    ALL = "all"
+    NULL_KEYS = "null_keys"
+    TWICE = "twice"  # rows whose key stands more than once on either side
+
+
+def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
+    """Rows that one side has more often than the other: copies expected, copies actual, and one list of the key's and
+    the columns' texts."""
+    shown = [*names("k", comparison.key), *(value(comparison, i) for i in range(len(comparison.columns)))]
+    listed = ", ".join(f"min(cast({as_text(name)} as text))" for name in shown)
+    grouped = _grouped(comparison)
+    return (
+        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), array[{listed}]\n"
+        f"from bag\ngroup by {grouped}\n"
+        f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{limited(limit)}"
+    )
+
+
+def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
+    """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
+    grouped = _grouped(comparison)
+    return (
+        f"{_bag(comparison, rows)},\ngrouped as (\n"
+        f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
+        "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
+        "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
+        "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
+    )
+
+
+def differing_keys_sql(comparison: Comparison) -> str:
+    """The keys of all rows that differ, have a NULL part in it or stand more than once on a side: k0, k1, ..."""
+    keys = ", ".join(names("k", comparison.key))
+    both = ", ".join(f"coalesce(e.{name}, a.{name}) as {name}" for name in names("k", comparison.key))
+    twice = " union ".join(f"select {keys} from {one} group by {keys} having count(*) > 1" for one in "ea")
+    return (
+        f"with {sides(comparison)}\nselect {both}\n{joined(comparison)}\nwhere {different(comparison)}\nunion {twice}"
+    )
+
+
+def _grouped(comparison: Comparison) -> str:
+    """What makes two rows of the bag one: the key, and the columns as they are compared."""
+    plain = [
+        column.expected.format(value(comparison, i))
+        for i, column in enumerate(comparison.columns)
+        if column.packed is None
+    ]
+    packed = ["packed"] if len(plain) < len(comparison.columns) else []
+    return ", ".join([*names("k", comparison.key), *plain, *packed])
+
+
+def _bag(comparison: Comparison, rows: Rows) -> str:
+    """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
+    every = ", ".join([*names("k", comparison.key), *value_names(comparison)])
+    keys = ", ".join(names("k", comparison.key))
+    where = dict.fromkeys("ea", "")
+    twice = ""
+    if rows is Rows.NULL_KEYS:
+        where = {side: f" where {null_key(side, comparison)}" for side in "ea"}
+    elif rows is Rows.TWICE:
+        found = " union ".join(
+            f"select {keys} from {side} where not {null_key(side, comparison)} group by {keys} having count(*) > 1"
+            for side in "ea"
+        )
+        twice = f",\ntwice as (\n  {found}\n)"
+        where = dict.fromkeys("ea", f" where ({keys}) in (select {keys} from twice)")
+    return (
+        f"with {sides(comparison)}{twice},\nbag as (\n"
+        f"  select {every}, 1 as in_expected, 0 as in_actual from e{where['e']}\n  union all\n"
+        f"  select {every}, 0, 1 from a{where['a']}\n)"
+    )

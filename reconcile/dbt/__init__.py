@@ -1,0 +1,1 @@
+"""The only package that knows dbt: parse, select, compile, read the profile."""

@@ -1,0 +1,36 @@
+"""A model's own settings: ``config.meta.reconcile``, all optional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconcile.definition.model import Settings
+from reconcile.errors import ProjectError
+
+
+def settings_of(node: Any) -> Settings:
+    """A dbt node's settings. Raises ProjectError for one that does not exist."""
+    meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
+    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty", "panel"}
+    if unknown:
+        raise ProjectError(
+            f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
+        )
+    never_updated = (
+        getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
+    )
+    return Settings(
+        key=names_of(meta["key"]) if meta.get("key") else None,
+        ignore=frozenset(names_of(meta.get("ignore") or []) + names_of(never_updated)),
+        tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
+        enabled=bool(meta.get("enabled", True)),
+        key_from={
+            name: said if isinstance(said, str) else tuple(said) for name, said in (meta.get("key_from") or {}).items()
+        },
+        allow_empty=bool(meta.get("allow_empty", False)),
+    )
+
+
+def names_of(value: str | list[str]) -> tuple[str, ...]:
+    """One name or a list of them, as yml files have it."""
+    return (value,) if isinstance(value, str) else tuple(value)

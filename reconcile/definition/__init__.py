@@ -1,0 +1,1 @@
+"""A model's definition: its own SQL with every upstream model spliced in."""

@@ -1,0 +1,56 @@
+"""A dbt model as reconcile judges it: its compiled node, its settings and its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Node:
+    """One compiled dbt model, as far as its definition needs it."""
+
+    unique_id: str
+    name: str
+    relation_name: str
+    sql: str
+    upstream: tuple[str, ...]
+    materialized: str
+    contract: Mapping[str, str] = field(default_factory=dict)  # column -> type; only where the contract is enforced
+    # microbatch: relation -> a predicate that holds for the rows of its batches; dbt adds it to refs when it runs
+    batches: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A model's ``config.meta.reconcile``, all optional."""
+
+    key: tuple[str, ...] | None = None
+    ignore: frozenset[str] = frozenset()
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    enabled: bool = True
+    key_from: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # source -> how it names keys
+    allow_empty: bool = False  # level, not unverified, where neither side holds a row
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A model to judge: ``sql`` is its definition; None with ``unverifiable`` saying why there is none."""
+
+    unique_id: str
+    name: str
+    relation_name: str
+    key: tuple[str, ...]
+    sql: str | None
+    contract: Mapping[str, str]
+    settings: Settings
+    path: str
+    declared_in: str | None = None  # the yml file that names it
+    unverifiable: str | None = None
+    as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
+    built_at: str | None = None  # when that was (ISO 8601)
+    volatile: str | None = None  # a call that may only feed ignored columns: the engine decides
+    # the definition over some rows of its sources only: relation -> a predicate on its rows
+    over: Callable[[Mapping[str, str]], str] | None = None
+    sources: Mapping[str, str | None] = field(default_factory=dict)  # what it reads -> its loaded_at_field
+    incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run

@@ -1,0 +1,34 @@
+"""Calls in a definition that give another value at every evaluation."""
+
+from __future__ import annotations
+
+import re
+
+from reconcile.engines.identifiers import LITERALS_AND_COMMENTS
+
+# A call of these, or a read of these keywords, makes a model another one at every evaluation.
+_VOLATILE = re.compile(
+    r"""\b(?:(?P<call>now|random|rand|uuid|gen_random_uuid|uuidv4|uuidv7|uuid_generate_v[14]|clock_timestamp
+        |statement_timestamp|transaction_timestamp|timeofday|nextval|currval|lastval|txid_current
+        |pg_current_xact_id|get_current_timestamp|get_current_time|today)\s*\(
+      |(?P<keyword>current_timestamp|current_date|current_time|localtimestamp|localtime)\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def why_volatile(sql: str) -> str | None:
+    """The first call in ``sql`` that makes it no function of its sources; None where there is none."""
+    plain = LITERALS_AND_COMMENTS.sub(" ", sql)
+    match = _VOLATILE.search(plain)
+    if match is None:
+        return None
+    name = match["call"] or match["keyword"]
+    return f"{name.lower()}()" if match["call"] else name.lower()
+
+
+def why_volatile_beside(sql: str, ignored: frozenset[str]) -> str | None:
+    """``why_volatile``, passing over calls that do nothing but fill an ignored column: ``now() as loaded_at``."""
+    names = "|".join(re.escape(name) for name in sorted(ignored)) or "(?!)"
+    call = r"(?:now\s*\(\s*\)|(?:current_timestamp|localtimestamp)(?:\s*\(\s*\))?)"
+    stamp = rf"(?:{call}|cast\s*\(\s*{call}\s+as\s+[\w ]+\))(?:\s*::\s*\w+|\s+at\s+time\s+zone\s+'[^']*')*"
+    return why_volatile(re.sub(rf'{stamp}\s+as\s+"?(?:{names})"?(?!\w)', "null", sql, flags=re.IGNORECASE))

@@ -1,0 +1,1 @@
+"""Judge the models of a dbt project: is each table equal to its definition?"""

@@ -1,0 +1,374 @@
+"""One model's verdict: its table against its definition, or why neither can be judged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconcile.capture.session import CaptureSession, Route
+from reconcile.compare.align import Prepared, prepare, stored_sql
+from reconcile.compare.comparison import Judged, judge
+from reconcile.compare.key_filter import Keys, Values, condition
+from reconcile.compare.key_ranges import narrowed
+from reconcile.compare.multiset import Rows, surplus_counts_sql
+from reconcile.compare.sql import Comparison, Totals, totals_sql
+from reconcile.definition.model import Definition
+from reconcile.definition.splice import inlined
+from reconcile.engines.base import Engine, Moment
+from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError
+from reconcile.model_check.causes import Cause, find_causes, usable
+from reconcile.model_check.hints import hints_for
+from reconcile.report.model import Drift, Scope, TableReport, Verdict
+from reconcile.report.progress import Watcher, polled
+from reconcile.state.proofs import Proof, Proofs
+
+log = logging.getLogger("reconcile")
+
+_MANY = 1_000  # dirty keys, above which the planner is asked whether a sweep is cheaper
+_ONLY_KEYS = "only the rows of the keys that were given were compared"
+_NEVER = "{}; a sweep would tell, and --scope capture forbids it"
+_EMPTY = "both sides are empty: nothing was compared"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to look at in a model: ``keys`` None for every row. ``mode`` is the scope's name in the report.
+
+    ``brief`` asks only whether it drifted, not how and why.
+    """
+
+    mode: str = "sweep"
+    keys: Keys | None = None
+    brief: bool = False
+
+
+@dataclass
+class _Unjudged(Exception):
+    """There is no verdict on a model, and why."""
+
+    verdict: Verdict
+    why: str
+    hints: tuple[str, ...] = ()
+
+
+def judge_definition(
+    engine: Engine,
+    definition: Definition,
+    asked: Asked = Asked(),
+    proofs: Proofs | None = None,
+    at: str = "",
+    watcher: Watcher = Watcher(),  # noqa: B008  does nothing
+    capture: CaptureSession | str = "its changes are not captured",
+) -> TableReport:
+    """One model's report: its verdict, or why there is none. ``at``: the run's time, for the proof of a level table.
+
+    ``capture``: what knows which keys changed, for the scopes auto and capture; else why nothing does.
+    """
+    started = time.monotonic()
+    watcher.began(definition.name)
+
+    def told(verdict: Verdict, scope: Scope | None = None, **found: Any) -> TableReport:
+        return TableReport(
+            name=definition.name,
+            unique_id=definition.unique_id,
+            relation=definition.relation_name,
+            key=definition.key,
+            verdict=verdict,
+            scope=scope or Scope(asked.mode, "nothing was read"),
+            elapsed_ms=round((time.monotonic() - started) * 1000),
+            path=definition.path,
+            **found,
+        )
+
+    try:
+        with polled(engine, definition.name, watcher):
+            found = _judged_by_scope(engine, definition, asked, _Run(proofs, at, watcher, capture))
+            for lost in engine.losses():
+                found = found.because(lost)
+    except _Unjudged as unjudged:
+        return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
+    except ReconcileError as error:
+        return told(Verdict.ERROR, error=f"{definition.name}: {error}")
+    nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
+    if nothing and found.scope.mode == "capture":
+        nothing = False  # keys that are gone on both sides, or no key at all: what was vouched for stands
+    if nothing and found.scope.keys_checked is not None:
+        why = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
+        return told(Verdict.UNVERIFIED, found.scope, error=why)
+    if nothing and not definition.settings.allow_empty:
+        return told(Verdict.UNVERIFIED, found.scope, error=_EMPTY)
+    return told(
+        Verdict.DRIFT if found.judged.drift.any() else Verdict.LEVEL,
+        found.scope,
+        drift=found.judged.drift,
+        columns=found.judged.columns,
+        causes=found.causes,
+        schema_changes=found.judged.schema_changes,
+        samples=found.judged.samples,
+        truncated=found.judged.truncated,
+        hints=found.hints,
+    )
+
+
+@dataclass(frozen=True)
+class _FoundHere:
+    judged: Judged
+    scope: Scope
+    causes: dict[str, int]
+    hints: tuple[str, ...]
+    snapshot: str
+
+    def because(self, note: str) -> _FoundHere:
+        """With a note of why this was the way to judge it."""
+        return replace(self, scope=replace(self.scope, reason=f"{self.scope.reason}; {note}"))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a verdict is given beside the model: see ``judge_definition``."""
+
+    proofs: Proofs | None
+    at: str
+    watcher: Watcher
+    capture: CaptureSession | str
+
+
+@dataclass
+class _EveryRow(Exception):
+    """The dirty keys are not enough: every row has to be read, and why."""
+
+    why: str
+
+
+def _judged_by_scope(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
+    if definition.unverifiable is not None or definition.sql is None:
+        raise _Unjudged(Verdict.UNVERIFIED, definition.unverifiable or "it has no definition")
+    if asked.mode not in ("auto", "capture"):
+        return _judged(engine, definition, asked, run)
+    forced = asked.mode == "capture"
+    if isinstance(run.capture, str):
+        if forced:
+            raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(run.capture))
+        found = _judged(engine, definition, replace(asked, mode="sweep"), run)
+        return found.because(run.capture)
+    route = run.capture.route(definition, forced)
+    if route.swept is None:
+        try:
+            return _captured(engine, definition, run, run.capture, route.since)
+        except _EveryRow as every:
+            route = Route(every.why) if forced else run.capture.sweep(definition, every.why)
+    if forced:
+        raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(route.swept))
+    found = _judged(engine, definition, replace(asked, mode="sweep"), run)
+    note = f"swept, because {route.swept}"
+    if route.token is not None:
+        kept = _not_level(found.judged)
+        if kept is None:
+            note += "; it drifted by more keys than are told, so it is not vouched for"
+        elif why := run.capture.finish(definition, route.token, found.snapshot, kept):
+            note += f"; it is not vouched for yet: {why}"
+        else:
+            note += "; from now on its changes are captured"
+    return found.because(note)
+
+
+def _not_level(judged: Judged) -> list[Values] | None:
+    """The keys that are not level, pending ones with them; None where not all of them are told."""
+    if judged.truncated or judged.drift.schema:
+        return None
+    return list({tuple(sample.key.values()): None for sample in judged.samples})
+
+
+def _captured(engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str) -> _FoundHere:
+    """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
+    by_key = replace(definition, sql=inlined(definition.sql or ""))
+    proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
+    with engine.snapshot():
+        snapshot = engine.snapshot_name()
+        dirty = capture.keys(definition)
+        if dirty.every_key is not None:
+            raise _EveryRow(dirty.every_key)
+        keys, position = list(dirty.keys), capture.slot.position
+        prepared = _prepared(engine, by_key)
+        causes: dict[str, int] = {}
+        if keys:
+            whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys))
+            if len(keys) > _MANY and _dearer(engine, prepared, whole):
+                raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
+            judged = judge(engine, prepared)
+            if judged.drift.of_rows():
+                judged, causes = _explained(engine, by_key, prepared, proof, judged)
+        else:
+            judged = Judged(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
+    unsettled = _why_unsettled(engine, by_key, keys) if keys else None
+    kept = _not_level(judged)
+    if kept is not None:
+        capture.settle(definition, sorted(set(keys) - set(kept), key=str), snapshot)
+    changed = f"{len(keys):,} keys changed" if keys else "no key changed"
+    scope = _scope(definition, judged, Asked("capture"), keys, unsettled)
+    reason = f"{changed} since it was proven level ({since})" + scope.reason.removeprefix(_ONLY_KEYS)
+    return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot)
+
+
+def _dearer(engine: Engine, narrow: Prepared, whole: Prepared) -> bool:
+    """Whether the planner thinks it no cheaper to compare these keys than every row."""
+    plans = [engine.plan(totals_sql(p.comparison, p.actual_unique)) for p in (narrow, whole)]
+    return plans[0] is not None and plans[1] is not None and plans[0].cost >= plans[1].cost
+
+
+def _prepared(engine: Engine, definition: Definition) -> Prepared:
+    prepared = prepare_definition(engine, definition)
+    if prepared is None:
+        missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
+        raise _Unjudged(Verdict.ERROR, missing)
+    if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
+        why = f"it calls {call} for more than ignored columns: it is no function of its sources"
+        raise _Unjudged(Verdict.UNVERIFIED, why)
+    return prepared
+
+
+def _judged(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
+    keys = asked.keys.of(definition.key) if asked.keys is not None else None
+    unsettled = None
+    if engine.table_columns(definition.relation_name) is not None:
+        unsettled = _why_unsettled(engine, definition, keys)
+    proofs = run.proofs
+    proof = usable(engine, definition, proofs.of(definition.unique_id)) if proofs else None
+
+    def step(done: int, whole: int | None) -> None:
+        run.watcher.step(definition.name, done, whole)
+
+    with engine.snapshot():
+        snapshot = engine.snapshot_name()
+        prepared = _prepared(engine, definition)
+        if keys is not None:
+            prepared = narrowed(prepared, _condition(prepared, keys))
+        found = judge(engine, prepared, step=step, brief=asked.brief)
+        moment = Moment(run.at, engine.xid())
+        causes: dict[str, int] = {}
+        hints: tuple[str, ...] = ()
+        if found.drift.of_rows() and not asked.brief and prepared.comparison.key:
+            found, causes = _explained(engine, definition, prepared, proof, found)
+        late = causes.get(Cause.LATE, 0)
+        if not asked.brief:
+            hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
+    level = not found.drift.any() and keys is None and not found.drift.pending and found.rows_actual > 0
+    if proofs is not None and level and definition.over is not None:
+        proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
+    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints, snapshot)
+
+
+def _explained(
+    engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, found: Judged
+) -> tuple[Judged, dict[str, int]]:
+    drift = found.drift
+    plain = drift.missing + drift.extra + drift.changed
+    causes = find_causes(engine, definition, prepared, proof, found.samples, plain, drift.duplicate)
+    return replace(found, samples=tuple(causes.on(sample) for sample in found.samples)), causes.counts
+
+
+def _scope(
+    definition: Definition, found: Judged, asked: Asked, keys: list[Values] | None, unsettled: str | None
+) -> Scope:
+    reason = "every row of both sides was compared"
+    if keys is not None:
+        reason = _ONLY_KEYS
+    if not definition.key:
+        reason += "; the model has no unique_key, so rows were compared as a multiset"
+    if found.drift.pending:
+        reason += f"; pending rows were loaded after the last noted build ({definition.built_at})"
+    if unsettled is not None:
+        reason += f"; whether ties matter could not be told: {unsettled}"
+    checked = len(keys) if keys is not None else None
+    return Scope(asked.mode, reason, checked, found.rows_expected, found.rows_actual)
+
+
+def _condition(prepared: Prepared, keys: list[Values]) -> str:
+    names = [part.name for part in prepared.comparison.key]
+    columns = {column.name: column for column in prepared.actual_columns}
+    expression = next((part for part in prepared.comparison.key if part.name not in columns), None)
+    if expression is not None:
+        raise NotComparable(f"the key {expression.name} is an expression, which keys cannot be looked up by")
+    return condition(names, [columns[name] for name in names], keys)
+
+
+def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | None) -> str | None:
+    """Why it could not be told whether ties matter; None where they do not. Raises _Unjudged where they do."""
+    from reconcile.definition.nondeterminism import twisted  # only where it is needed: its import takes time
+
+    assert definition.sql is not None
+    try:
+        stored = engine.spelled(stored_sql(definition.sql, dict(definition.contract)))
+        ways = twisted(stored, engine.dialect, engine.whole_row)
+    except ValueError as error:
+        return str(error)
+    if ways is None:
+        return None
+    try:
+        with engine.snapshot():
+            prepared = prepare_definition(engine, definition)
+            if prepared is None or definition.volatile is not None:
+                return None
+            both = replace(
+                prepared.comparison,
+                expected=engine.given(ways.one_way),
+                actual=engine.given(ways.other_way),
+                columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
+                as_of=None,
+            )
+            prepared = replace(prepared, comparison=both)
+            if keys is not None:
+                prepared = narrowed(prepared, _condition(prepared, keys))
+            differing = _differing(engine, prepared.comparison)
+    except EvaluationFailed as error:
+        log.info("%s: ties could not be looked for: %s", definition.name, error)
+        return f"its SQL with ties broken does not run ({error})"
+    if not differing:
+        return None
+    where = "; ".join(ways.constructs)
+    unit = "keys differ" if definition.key else "rows differ"
+    why = f"two evaluations that break ties otherwise differ in it: {differing:,} {unit}; it orders by ties in {where}"
+    settle = "add a column to that ORDER BY that no two rows share (a primary key), so that one result is right"
+    raise _Unjudged(Verdict.UNVERIFIED, why, (settle,))
+
+
+def _differing(engine: Engine, both: Comparison) -> int:
+    if not both.key:
+        surplus, lacking, _, _ = engine.one(surplus_counts_sql(both, Rows.ALL))
+        return int(max(surplus, lacking))
+    return Totals(*engine.one(totals_sql(both, actual_unique=True))).differing
+
+
+def _volatile(engine: Engine, definition: Definition, prepared: Prepared) -> str | None:
+    columns = list(_judged_columns(prepared))
+    return engine.volatile_call(definition.sql or "", columns, definition.settings.ignore)
+
+
+def _judged_columns(prepared: Prepared) -> Iterator[str]:
+    yield from (part.name for part in prepared.comparison.key if not part.expression.startswith("("))
+    yield from (column.name for column in prepared.comparison.columns if not column.ignored)
+
+
+def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:
+    """The comparison of a model with its definition; None where its table does not exist. ``carry`` as in prepare."""
+    assert definition.sql is not None
+    actual = engine.table_columns(definition.relation_name)
+    if actual is None:
+        return None
+    sql = stored_sql(definition.sql, dict(definition.contract))
+    return prepare(
+        engine,
+        expected_sql=sql,
+        expected_columns=engine.query_columns(sql),
+        actual_sql=f"select * from {definition.relation_name}",
+        actual_columns=actual,
+        key=definition.key,
+        ignore=definition.settings.ignore,
+        tolerance=dict(definition.settings.tolerance),
+        carry=carry,
+        relation=definition.relation_name,
+        as_of_sql=stored_sql(definition.as_of_sql, dict(definition.contract)) if definition.as_of_sql else None,
+    )

@@ -1,0 +1,1 @@
+"""The state of a project over time, from stored verdicts and reports."""

@@ -1,0 +1,1 @@
+"""Plan a repair, apply it, and undo it."""

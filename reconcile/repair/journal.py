@@ -1,0 +1,164 @@
+"""The journal: who repaired what, when, every row before and after; in the database, in the repair's transaction."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconcile.engines.base import Column, Engine
+from reconcile.engines.own_schema import SCHEMA
+from reconcile.errors import Refused
+from reconcile.repair.plan_tables import Images, PlanTable
+from reconcile.repair.row_writer import Written
+from reconcile.state.schema import settle_in, version_of
+
+VERSION = 1
+_AT_ONCE = 500  # runs that one statement names
+
+# Values are kept as JSON text of text values: no digit is lost, whatever the column's type.
+_TABLES = (
+    f"""create table if not exists {SCHEMA}.repair (
+        run_id varchar not null, unique_id varchar not null, relation varchar not null, key_columns varchar not null,
+        plan_id varchar not null, applied_by varchar not null, applied_at timestamp with time zone not null,
+        inserted bigint not null, updated bigint not null, deleted bigint not null, undoes varchar,
+        journal_version bigint not null
+    )""",
+    f"""create table if not exists {SCHEMA}.repair_row (
+        run_id varchar not null, unique_id varchar not null, position bigint not null, action varchar not null,
+        reason varchar not null, copies bigint not null, row_before varchar, row_after varchar
+    )""",
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table's part of a repair run."""
+
+    run_id: str
+    unique_id: str
+    relation: str
+    key: tuple[str, ...]
+    plan_id: str
+    undoes: str | None = None
+
+
+def ensure_tables(engine: Engine) -> None:
+    """Create the journal where it does not exist. Raises EvaluationFailed where we may not."""
+    settle_in(engine, version_of(engine))
+    if engine.table_columns(f"{SCHEMA}.repair_row") is None:
+        for statement in _TABLES:
+            engine.execute(statement)
+
+
+def write(engine: Engine, entry: Entry, written: Written, rows: PlanTable) -> None:
+    """Add an entry with the rows of the plan table, inside the transaction that has written them."""
+    write_head(engine, entry, written)
+    write_rows(engine, entry, rows.written_sql())
+
+
+def write_head(engine: Engine, entry: Entry, written: Written) -> None:
+    """Note what a run did to one table."""
+    counts = [written.inserted, written.updated, written.deleted]
+    engine.execute(
+        f"insert into {SCHEMA}.repair values ($1, $2, $3, $4, $5, $6, current_timestamp, $7, $8, $9, $10, {VERSION})",
+        [
+            entry.run_id,
+            entry.unique_id,
+            entry.relation,
+            json.dumps(entry.key),
+            entry.plan_id,
+            _who(),
+            *counts,
+            entry.undoes,
+        ],
+    )
+
+
+def write_rows(engine: Engine, entry: Entry, rows_sql: str) -> None:
+    """Note the rows of a SELECT in the form of ``PlanTable.rows_sql``."""
+    engine.execute(
+        f"insert into {SCHEMA}.repair_row\n"
+        f"  (run_id, unique_id, position, action, reason, copies, row_before, row_after)\n"
+        f"select cast($1 as varchar), cast($2 as varchar), position, action, reason, copies, row_before, row_after\n"
+        f"from ({rows_sql}) as planned",
+        [entry.run_id, entry.unique_id],
+    )
+
+
+def read(engine: Engine, run_id: str) -> list[Entry]:
+    """The entries of a repair run. Raises Refused where the journal holds no such run."""
+    if engine.table_columns(f"{SCHEMA}.repair_row") is None:
+        raise Refused("this database has no repair journal: nothing was ever repaired here")
+    version_of(engine)
+    heads = engine.rows(
+        f"select run_id, unique_id, relation, key_columns, plan_id, undoes from {SCHEMA}.repair "
+        "where run_id = $1 order by unique_id",
+        [run_id],
+    )
+    if not heads:
+        known = [row[0] for row in engine.rows(f"select distinct run_id from {SCHEMA}.repair order by 1 desc limit 3")]
+        raise Refused(f"the journal holds no repair {run_id!r}; the latest are {', '.join(known) or 'none'}")
+    return [
+        Entry(run, unique_id, relation, tuple(json.loads(key)), plan_id, undoes)
+        for run, unique_id, relation, key, plan_id, undoes in heads
+    ]
+
+
+def rows_of(engine: Engine, entry: Entry) -> str:
+    """A SELECT of what an entry did, for ``PlanTable.fill_from``."""
+    return f"select * from {SCHEMA}.repair_row where {is_of(engine, entry)}"
+
+
+def reversed_rows(engine: Engine, entry: Entry) -> str:
+    """A SELECT of what takes an entry back, for ``PlanTable.fill_from``."""
+    return (
+        "select position, copies, 'undo' as reason, row_after as row_before, row_before as row_after,\n"
+        "  case action when 'insert' then 'delete' when 'delete' then 'insert' else action end as action\n"
+        f"from {SCHEMA}.repair_row where {is_of(engine, entry)}"
+    )
+
+
+def is_of(engine: Engine, entry: Entry) -> str:
+    """A condition on a table of the journal: this entry's."""
+    return f"run_id = {engine.literal(entry.run_id)} and unique_id = {engine.literal(entry.unique_id)}"
+
+
+def images_of(engine: Engine, entry: Entry, columns: Sequence[Column]) -> Images:
+    """What the entry's rows tell of a table that has these columns by now: some, and others that every row tells of."""
+    known = {column.name for column in columns}
+    named, compared = (tuple(n for n in names if n in known) for names in _columns_of(engine, entry))
+    return Images(tuple(columns), named, compared, entry.key)
+
+
+def _columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
+    """The columns that the entry's rows tell of, and those of them that every row tells of."""
+    firsts = engine.rows(
+        f"select distinct on (action, copies = 0) row_before, row_after from {SCHEMA}.repair_row"
+        " where run_id = $1 and unique_id = $2 order by action, copies = 0, position",
+        [entry.run_id, entry.unique_id],
+    )
+    images = [json.loads(image) for row in firsts for image in row if image is not None]
+    every = list(dict.fromkeys(name for image in images for name in image))
+    return every, [name for name in every if all(name in image for image in images)]
+
+
+def prune(engine: Engine, days: int) -> int:
+    """Forget the repairs that are older than ``days`` days, rows and all; how many runs' entries went."""
+    old = f"applied_at < current_timestamp - interval '{int(days)} days'"
+    with engine.transaction():
+        runs = [run_id for (run_id,) in engine.rows(f"select run_id from {SCHEMA}.repair where {old}")]
+        listed = list(dict.fromkeys(runs))
+        for first in range(0, len(listed), _AT_ONCE):
+            named = ", ".join(engine.literal(run_id) for run_id in listed[first : first + _AT_ONCE])
+            for table in ("repair_row", "repair"):
+                engine.execute(f"delete from {SCHEMA}.{table} where run_id in ({named})")
+    return len(runs)
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,115 @@
+"""``reconcile repair`` as a run: plan or read a plan, ask, apply, compare again, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconcile.dbt.project import Options
+from reconcile.errors import Refused
+from reconcile.model_check.run import check_tables, open_project
+from reconcile.repair.plan_file import PlannedRow, write_plan
+from reconcile.repair.session import Applied, Guards, RepairSession, check_guards, repair_report, repair_session
+from reconcile.repair.sql_script import write_script
+from reconcile.report.model import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
+from reconcile.report.progress import Watcher
+from reconcile.report.run_id import now
+from reconcile.state.verdict_table import record
+
+_SHOWN = 20  # rows of a table in the report; the plan file holds them all
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for. ``confirm`` is given the plan and says whether to go on.
+
+    ``sql_file`` is where to write the statements for review; ``journal_days`` how long the journal is to keep what
+    earlier repairs did (None: for good).
+    """
+
+    plan_file: Path | None
+    apply: bool
+    allow_delete: bool
+    max_rows: int
+    max_percent: float
+    confirm: Callable[[RepairOutcome], bool]
+    sql_file: Path | None = None
+    journal_days: int | None = None
+
+
+def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
+    """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
+    started_at = now()
+    watcher.phase("reading the dbt project")
+    project = open_project(options)
+    guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
+    tables: tuple[TableReport, ...] = ()
+    with repair_session(project) as session:
+        path = asked.plan_file
+        if asked.apply and path is not None:
+            session.read(path)
+        else:
+            tables = session.make(brief=asked.apply, watcher=watcher)
+            watcher.phase(None)
+        if asked.sql_file is not None:
+            write_script(session, asked.sql_file)
+        outcome = _planned(session)
+        if asked.apply and session.plan.tables:
+            done = _applied(session, guards, asked, outcome, watcher)
+            outcome = replace(
+                outcome,
+                plan_file=str(path) if path else None,
+                applied=True,
+                run_id=done.run_id,
+                inserted=done.inserted,
+                updated=done.updated,
+                deleted=done.deleted,
+                stale=done.stale,
+            )
+        elif session.plan.tables:
+            path = path or project.root / "target" / "reconcile" / "plans" / f"{session.plan.plan_id}.json"
+            write_plan(session.plan, session.rows(), path)
+            outcome = replace(outcome, plan_file=str(path))
+    if asked.apply:
+        watcher.phase("comparing again")
+        tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
+    report = replace(repair_report(project, tables, started_at, outcome), aimed=options.target)
+    if asked.apply:
+        record(report, project.connection)
+    return report
+
+
+def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome, watcher: Watcher) -> Applied:
+    check_guards(session.plan, guards)
+    if not asked.confirm(planned):
+        raise Refused("not confirmed: nothing was written")
+    watcher.phase(f"writing {', '.join(table.name for table in session.plan.tables)}")
+    done = session.apply(guards)
+    if asked.journal_days is not None:
+        session.forget(asked.journal_days)
+    return done
+
+
+def _planned(session: RepairSession) -> RepairOutcome:
+    plan = session.plan
+    changes: list[list[PlannedChange]] = [[] for _ in plan.tables]
+    for index, row in session.rows(_SHOWN):
+        changes[index].append(_change(row, plan.tables[index].key))
+    parts = tuple(
+        PlannedPart(table.name, table.inserts, table.updates, table.deletes, tuple(shown))
+        for table, shown in zip(plan.tables, changes, strict=True)
+    )
+    inserted, updated, deleted = (
+        sum(getattr(part, action) for part in parts) for action in ("insert", "update", "delete")
+    )
+    return RepairOutcome(plan.plan_id, None, False, None, inserted, updated, deleted, tables=parts)
+
+
+def _change(row: PlannedRow, key: tuple[str, ...]) -> PlannedChange:
+    before, after = row.before or {}, row.after or {}
+    cells = {name: Cell(after.get(name), before.get(name)) for name in (before or after) if name not in key}
+    if row.action == "update":
+        cells = {name: cell for name, cell in cells.items() if cell.expected != cell.actual}
+    named = {name: (before or after)[name] for name in key}
+    return PlannedChange(row.action, row.reason, named, cells, row.copies)

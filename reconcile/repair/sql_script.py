@@ -1,0 +1,116 @@
+"""A plan as an SQL script to review, and to run by hand: what the repair would do, each row guarded as it would be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from reconcile.atomic_files import write_whole
+from reconcile.engines.identifiers import quote
+from reconcile.errors import Refused
+from reconcile.repair.plan_file import Plan, PlannedRow, PlannedTable, Values
+
+if TYPE_CHECKING:
+    from reconcile.engines.base import Column, Engine
+    from reconcile.repair.session import RepairSession
+
+
+def write_script(session: RepairSession, path: Path) -> None:
+    """Write the plan's statements, in the order in which they would run. Memory stays flat.
+
+    Raises Refused where the file cannot be written, or where a statement cannot name one of several equal rows.
+    """
+    if not session.engine.row_id:
+        raise Refused(
+            f"{session.engine.kind} has no name for one of several equal rows, and so no statements a row for {path}: "
+            "review the plan that --plan writes; nothing was changed"
+        )
+
+    def write(file: TextIO) -> None:
+        file.write(_head(session.plan))
+        for index in session.order():
+            table = session.plan.tables[index]
+            writer = _Writer(session.engine, table)
+            file.write(f"\n-- {_comment(table.name)}: {table.inserts} to insert, {table.updates} to update, ")
+            file.write(f"{table.deletes} to delete\nbegin;\n")
+            # deletes first, as the repair has them
+            for action in ("delete", "update", "insert"):
+                for row in session.rows_of(index, action):
+                    file.writelines(f"{statement};\n" for statement in writer.statements(row))
+            file.write("commit;\n")
+
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise Refused(f"cannot write the statements to {path} ({error.strerror}): nothing was changed") from error
+
+
+def _head(plan: Plan) -> str:
+    return (
+        f"-- reconcile repair, plan {plan.plan_id} for {_comment(plan.database)}, made {plan.created_at}\n"
+        "-- Each statement writes its row only while that row is as it was when the plan was made. What is run\n"
+        "-- from here is not in the repair journal, and `reconcile undo` does not know of it. Run it once: which of\n"
+        "-- several equal rows to delete (`limit`) is a matter of how many there are.\n"
+    )
+
+
+def _comment(text: str) -> str:
+    return text.replace("\n", " ").replace("\r", " ")
+
+
+class _Writer:
+    """Statements for one table's rows."""
+
+    def __init__(self, engine: Engine, table: PlannedTable) -> None:
+        self._engine = engine
+        self._table = table
+        self._columns = {column.name: column for column in engine.table_columns(table.relation) or []}
+
+    def statements(self, row: PlannedRow) -> Iterator[str]:
+        """The statement that writes a row, once for each copy to insert."""
+        relation = self._table.relation
+        if row.action == "delete" and row.before is not None:
+            if not row.copies:
+                yield f"delete from {relation} as t where {self._is(row.before)}"
+                return
+            ids = ", ".join(self._engine.row_id)
+            yield (
+                f"delete from {relation} where ({ids}) in (select {ids} from {relation} as t where "
+                f"{self._is(row.before)} order by {ids} limit {row.copies})"
+            )
+        elif row.action == "update" and row.before is not None and row.after is not None:
+            changed = {
+                name: value
+                for name, value in row.after.items()
+                if value != row.before[name] and not self._columns[name].generated
+            }
+            if not changed:
+                return  # only generated columns differ: those are the database's own to write
+            assignments = ", ".join(f"{quote(name)} = {self._value(name, value)}" for name, value in changed.items())
+            yield f"update {relation} as t set {assignments} where {self._is(row.before)}"
+        elif row.after is not None:
+            yield from [self._insert(row.after, keyed=row.copies == 0)] * max(row.copies, 1)
+
+    def _insert(self, values: Values, keyed: bool) -> str:
+        written = {name: value for name, value in values.items() if not self._columns[name].generated}
+        names = ", ".join(map(quote, written))
+        listed = ", ".join(self._value(name, value) for name, value in written.items())
+        overriding = " overriding system value" if any(self._columns[n].identity_always for n in written) else ""
+        same_key = " and ".join(f"t.{quote(n)} = {self._value(n, values[n])}" for n in self._table.key)
+        guard = f" where not exists (select 1 from {self._table.relation} as t where {same_key})" if keyed else ""
+        return f"insert into {self._table.relation} ({names}){overriding} select {listed}{guard}"
+
+    def _is(self, values: Values) -> str:
+        keyed = [f"t.{quote(n)} = {self._value(n, values[n])}" for n in self._table.key if values[n] is not None]
+        same = [
+            f"{self._engine.comparable(f't.{quote(name)}', self._columns[name])} is not distinct from "
+            f"{self._engine.comparable(self._value(name, value), self._columns[name])}"
+            for name, value in values.items()
+            if name in self._columns and (name not in self._table.key or value is None)
+        ]
+        return " and ".join([*keyed, *same])
+
+    def _value(self, name: str, value: str | None) -> str:
+        column: Column = self._columns[name]
+        return self._engine.typed(self._engine.literal(value), column)

@@ -1,0 +1,1 @@
+"""Reports as data: frozen dataclasses that the renderers read."""

@@ -1,0 +1,327 @@
+"""The report: what a run found, as frozen data. Renderers read it and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+SAMPLE_LIMIT = 100  # rows kept a table; counts are exact, samples are not all
+
+
+class Verdict(StrEnum):
+    """Per table and for the run, from best to worst; unverified is never level."""
+
+    LEVEL = "level"
+    DRIFT = "drift"
+    UNVERIFIED = "unverified"
+    ERROR = "error"
+
+
+_RANK = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 3}
+EXIT_CODES = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 2}
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    return max(verdicts, key=_RANK.__getitem__, default=Verdict.UNVERIFIED)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How many keys differ, by kind. ``pending`` is what the last build could not have seen, and is no drift."""
+
+    missing: int = 0
+    extra: int = 0
+    changed: int = 0
+    duplicate: int = 0
+    null_key: int = 0
+    schema: int = 0
+    pending: int = 0
+
+    def __add__(self, other: Drift) -> Drift:
+        return Drift(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def any(self) -> bool:
+        return any(getattr(self, f.name) for f in fields(self) if f.name != "pending")
+
+    def of_rows(self) -> int:
+        """Keys that differ, without schema and pending."""
+        return self.missing + self.extra + self.changed + self.duplicate + self.null_key
+
+
+KINDS = tuple(f.name for f in fields(Drift))
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """A column on one side only, or of another type. ``problem``: missing, extra or type."""
+
+    column: str
+    problem: str
+    expected: str | None
+    actual: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value on both sides, as the engine prints it (None is NULL): no double ever rounds an id."""
+
+    expected: str | None
+    actual: str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One differing key: for ``changed`` the columns that differ, for a one-sided row all of them."""
+
+    kind: str
+    key: dict[str, str | None]
+    columns: dict[str, Cell]
+    cause: str | None = None
+
+    @property
+    def stands_in_table(self) -> bool:
+        """For a one-sided row: whether it is the table that has it (else the definition has)."""
+        return any(cell.actual is not None for cell in self.columns.values()) or self.kind == "extra"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What was looked at. ``mode``: sweep, keys or capture; rows are None where they were not counted."""
+
+    mode: str
+    reason: str
+    keys_checked: int | None = None
+    rows_expected: int | None = None
+    rows_actual: int | None = None
+    lsn: str | None = None
+    settled: int | None = None  # keys that differed between two databases at a first look, and not at a second
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Where a model's yml names it: a file, from the project's root, and a line, from 1."""
+
+    path: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """An incremental model that was not judged because it was left out, and by what."""
+
+    name: str
+    unique_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PastTable:
+    """What an earlier run found of a table: its verdict, and how many keys differed."""
+
+    verdict: Verdict
+    keys: int
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """An earlier run on the same target, table by table (by name)."""
+
+    run_id: str
+    at: str
+    tables: dict[str, PastTable]
+
+
+@dataclass(frozen=True)
+class TableReport:
+    name: str
+    unique_id: str | None
+    relation: str
+    key: tuple[str, ...]
+    verdict: Verdict
+    scope: Scope
+    drift: Drift = Drift()
+    columns: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
+    schema_changes: tuple[SchemaChange, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    truncated: bool = False
+    error: str | None = None
+    hints: tuple[str, ...] = ()
+    elapsed_ms: int = 0
+    path: str | None = None  # the model's .sql file, from the project's root
+    declared: Declared | None = None
+
+
+@dataclass(frozen=True)
+class PlannedChange:
+    """One row of a plan: of an update the columns that it changes, else all of them; ``copies`` as in the plan.
+
+    A cell's ``actual`` is what stands in the table, ``expected`` what is to stand there.
+    """
+
+    action: str
+    reason: str
+    key: dict[str, str | None]
+    columns: dict[str, Cell]
+    copies: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """What a plan holds for one table: exact counts, and the first of its rows."""
+
+    name: str
+    insert: int
+    update: int
+    delete: int
+    changes: tuple[PlannedChange, ...]
+
+    @property
+    def hidden(self) -> int:
+        """Rows that ``changes`` does not show."""
+        return self.insert + self.update + self.delete - sum(change.copies or 1 for change in self.changes)
+
+
+@dataclass(frozen=True)
+class RepairOutcome:
+    """What a repair planned or did: rows in all tables. ``run_id`` names the journal's entries, once applied."""
+
+    plan_id: str
+    plan_file: str | None
+    applied: bool
+    run_id: str | None
+    inserted: int
+    updated: int
+    deleted: int
+    stale: int = 0
+    tables: tuple[PlannedPart, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        body = asdict(self)
+        counts = {"insert": body.pop("inserted"), "update": body.pop("updated"), "delete": body.pop("deleted")}
+        tables = [{**part, "changes": list(part["changes"])} for part in body["tables"]]
+        return {**body, "rows": counts, "tables": tables}
+
+
+def _change(body: dict[str, Any]) -> PlannedChange:
+    return PlannedChange(**{**body, "columns": {name: Cell(**cell) for name, cell in body["columns"].items()}})
+
+
+def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
+    if body is None:
+        return None
+    rows = body["rows"]
+    rest = {name: value for name, value in body.items() if name not in ("rows", "tables")}
+    tables = tuple(
+        PlannedPart(**{**part, "changes": tuple(_change(change) for change in part["changes"])})
+        for part in body.get("tables", ())
+    )
+    return RepairOutcome(**rest, tables=tables, inserted=rows["insert"], updated=rows["update"], deleted=rows["delete"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run. Times are ISO 8601 in UTC.
+
+    ``past`` and ``docs`` (the address of the dbt docs) are what the page shows beside the run, ``aimed`` what --target
+    said, for the command that comes next: no part of its JSON.
+    """
+
+    run_id: str
+    command: str
+    target: str
+    started_at: str
+    finished_at: str
+    tables: tuple[TableReport, ...]
+    error: str | None = None
+    repair: RepairOutcome | None = None
+    fail_on: tuple[str, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    past: tuple[PastRun, ...] = ()
+    docs: str | None = None
+    aimed: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.error is not None:
+            return Verdict.ERROR
+        return worst([table.verdict for table in self.tables])
+
+    @property
+    def exit_code(self) -> int:
+        if self.verdict is Verdict.DRIFT and self.fail_on:
+            totals = self.totals
+            return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
+        if self.verdict is Verdict.LEVEL and self.repair is not None and self.repair.stale:
+            return 1  # level, but rows of the plan were left alone: somebody else wrote them
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def totals(self) -> Drift:
+        return sum((table.drift for table in self.tables), Drift())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON report, as reconcile/schemas/report.schema.json describes it."""
+        tables = []
+        for table in self.tables:
+            entry = asdict(table)
+            entry["key"] = list(table.key)
+            entry["verdict"] = table.verdict.value
+            entry["schema_changes"] = list(entry["schema_changes"])
+            entry["samples"] = list(entry["samples"])
+            entry["hints"] = list(table.hints)
+            tables.append(entry)
+        body: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self.run_id,
+            "command": self.command,
+            "target": self.target,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "totals": asdict(self.totals),
+            "tables": tables,
+            "excluded": [asdict(excluded) for excluded in self.excluded],
+            "repair": self.repair.as_dict() if self.repair is not None else None,
+        }
+        if self.error is not None:
+            body["error"] = self.error
+        return body
+
+    def to_json(self) -> str:
+        """``as_dict`` as JSON text, two blanks an indent, with a final line break."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n"
+
+
+def report_from_dict(body: dict[str, Any]) -> Report:
+    """The report that ``as_dict`` wrote. Raises ValueError for another schema version."""
+    if body.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"a report of schema version {body.get('schema_version')!r}, this reads {SCHEMA_VERSION}")
+    tables = tuple(
+        TableReport(
+            **{
+                **table,
+                "key": tuple(table["key"]),
+                "verdict": Verdict(table["verdict"]),
+                "scope": Scope(**table["scope"]),
+                "drift": Drift(**table["drift"]),
+                "hints": tuple(table.get("hints", ())),
+                "declared": Declared(**table["declared"]) if table.get("declared") else None,
+                "schema_changes": tuple(SchemaChange(**change) for change in table["schema_changes"]),
+                "samples": tuple(
+                    Sample(**{**s, "columns": {name: Cell(**cell) for name, cell in s["columns"].items()}})
+                    for s in table["samples"]
+                ),
+            }
+        )
+        for table in body["tables"]
+    )
+    names = ("run_id", "command", "target", "started_at", "finished_at")
+    repair = _repair_from_dict(body["repair"])
+    excluded = tuple(Excluded(**entry) for entry in body.get("excluded", ()))
+    given = {name: body[name] for name in names}
+    return Report(**given, tables=tables, error=body.get("error"), repair=repair, excluded=excluded)

@@ -1,0 +1,70 @@
+"""The schema in which reconcile is at home in a database: its journal, its verdicts, what capture knows.
+
+Its tables are made where they are first needed. What changes in them between two releases of ours is a step here; a
+database that an older release was at home in is brought up to date by the first command that writes.
+"""
+
+from __future__ import annotations
+
+from reconcile.engines.base import Engine
+from reconcile.engines.own_schema import SCHEMA
+from reconcile.errors import Refused
+
+VERSION = 5
+_NUMBER = f"{SCHEMA}.schema_version"
+# version -> what makes it the next one. 1: the journal; 2: capture beside it; 3: its read_at, once created_at;
+# 4: verdicts; 5: the number itself is kept
+_STEPS: dict[int, tuple[str, ...]] = {
+    2: (f"alter table if exists {SCHEMA}.capture rename column created_at to read_at",),
+}
+
+
+def is_at_home(engine: Engine) -> bool:
+    """Whether the schema is there."""
+    return engine.has_schema(SCHEMA)
+
+
+def version_of(engine: Engine) -> int | None:
+    """The version of our tables in this database; None where there are none. Raises Refused for one of the future."""
+    if engine.table_columns(_NUMBER) is not None:
+        found = engine.rows(f"select max(version) from {_NUMBER}")[0][0]
+        if found is not None and found > VERSION:
+            raise Refused(
+                f"schema {SCHEMA} of this database is of version {found}, and this reconcile knows versions up to "
+                f"{VERSION}: upgrade reconcile; nothing was changed"
+            )
+        return int(found) if found is not None else None
+    capture = engine.table_columns(f"{SCHEMA}.capture")
+    if engine.table_columns(f"{SCHEMA}.verdict") is not None:
+        return 4
+    if capture is not None:
+        return 2 if any(column.name == "created_at" for column in capture) else 3
+    return 1 if engine.table_columns(f"{SCHEMA}.repair") is not None else None
+
+
+def settle_in(engine: Engine, found: int | None) -> None:
+    """Make the schema where it is not there, and bring our tables in it up to date from the version that was ``found``.
+
+    ``version_of`` is asked before a transaction begins: inside one, DuckDB ends it over a table that is not there.
+
+    Raises EvaluationFailed where we may not. "create schema if not exists" alone would ask for the right to make
+    schemas also where there is one.
+    """
+    if not is_at_home(engine):
+        engine.make_schema(SCHEMA)
+    if found == VERSION:
+        return
+    for version in range(found or VERSION, VERSION):
+        for statement in _STEPS.get(version, ()):
+            engine.execute(statement)
+    engine.execute(f"create table if not exists {_NUMBER} (version bigint not null)")
+    engine.execute(f"delete from {_NUMBER}")
+    engine.execute(f"insert into {_NUMBER} values ({VERSION})")
+
+
+def move_out(engine: Engine) -> None:
+    """Drop the schema where nothing but its number is left in it."""
+    others = "select 1 from pg_class where relnamespace = to_regnamespace($1) and relname <> 'schema_version' limit 1"
+    if not engine.rows(others, [SCHEMA]):
+        engine.execute(f"drop table if exists {_NUMBER}")
+        engine.execute(f"drop schema if exists {SCHEMA}")

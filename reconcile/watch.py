@@ -1,0 +1,128 @@
+"""``reconcile watch``: follow the captured changes, and tell of every drift as it comes and as it goes."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+
+from reconcile.capture.session import CaptureSession, open_capture
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition
+from reconcile.engines.base import Engine
+from reconcile.engines.factory import open_engine
+from reconcile.errors import ReconcileError, Refused
+from reconcile.model_check.judge_model import Asked, judge_definition
+from reconcile.repair.session import Applied, Guards, check_guards, repair_session
+from reconcile.report.model import TableReport, Verdict
+from reconcile.report.run_id import now
+from reconcile.state.proofs import Proofs
+
+_LONGEST_WAIT = 5.0  # seconds between two attempts to reach a database that is away
+
+
+class Listener:
+    """What a follower tells; this one says nothing."""
+
+    def judged(self, table: TableReport) -> None:
+        """A model is not level, or is level again."""
+
+    def repaired(self, name: str, done: Applied) -> None:
+        """Its drift was repaired."""
+
+    def refused(self, name: str, why: str) -> None:
+        """Its drift was not repaired, because a guard stopped it."""
+
+    def away(self, why: str) -> None:
+        """The database cannot be reached; it is tried again."""
+
+    def back(self) -> None:
+        """The database is there again, and nothing was missed."""
+
+
+@dataclass
+class Follower:
+    """Follows the models of a project. ``guards`` None: drift is told and not repaired.
+
+    Where it stands is kept in the database: another follower goes on where this one has ended.
+    """
+
+    project: Project
+    listener: Listener
+    interval: float = 1.0
+    guards: Guards | None = None
+    _marks: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, object] = field(default_factory=dict)
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until ``stop`` is set. Raises ReconcileError where changes are not captured."""
+        away = False
+        wait = self.interval
+        while not stop.is_set():
+            try:
+                session = open_capture(self.project)
+                if isinstance(session, str):
+                    if not away:
+                        raise Refused(f"there is nothing to follow: {session}")
+                    raise ReconcileError(session)
+                try:
+                    if away:
+                        away = False
+                        self.listener.back()
+                    wait = self.interval
+                    self._follow(session, stop)
+                finally:
+                    session.close()
+            except Refused:
+                raise
+            except ReconcileError as error:
+                if not away:
+                    self.listener.away(str(error))
+                away = True
+                wait = min(_LONGEST_WAIT, wait * 2)
+                stop.wait(wait)
+
+    def _follow(self, session: CaptureSession, stop: threading.Event) -> None:
+        definitions = [d for d in self.project.definitions if d.settings.enabled]
+        engine = open_engine(self.project.connection)
+        try:
+            while True:
+                for definition in definitions:
+                    if session.mark(definition) != self._marks.get(definition.unique_id):
+                        self._judge(engine, session, definition)
+                        self._marks[definition.unique_id] = session.mark(definition)
+                if stop.wait(self.interval):
+                    return
+                session.read()
+        finally:
+            engine.close()
+
+    def _judge(self, engine: Engine, session: CaptureSession, definition: Definition) -> None:
+        proofs = Proofs(self.project.root, self.project.connection.identity)
+        table = judge_definition(engine, definition, Asked("auto"), proofs, now(), capture=session)
+        proofs.keep()
+        if table.verdict is Verdict.ERROR:
+            raise ReconcileError(table.error or f"{table.name} could not be judged")
+        self._tell(definition, table)
+
+    def _tell(self, definition: Definition, table: TableReport) -> None:
+        state = (table.verdict, table.drift, table.samples, table.error)
+        known = self._told.get(definition.unique_id)
+        self._told[definition.unique_id] = state
+        if state == known or (known is None and table.verdict is Verdict.LEVEL and not table.drift.pending):
+            return
+        self.listener.judged(table)
+        if self.guards is not None and table.verdict is Verdict.DRIFT:
+            self._repair(definition, self.guards)
+
+    def _repair(self, definition: Definition, guards: Guards) -> None:
+        try:
+            with repair_session(replace(self.project, definitions=(definition,))) as session:
+                session.make(brief=True)
+                if not session.plan.tables:
+                    return
+                check_guards(session.plan, guards)
+                done = session.apply(guards)
+        except Refused as refused:
+            self.listener.refused(definition.name, str(refused))
+        else:
+            self.listener.repaired(definition.name, done)

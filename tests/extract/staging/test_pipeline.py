@@ -1,0 +1,310 @@
+"""The pipeline on both warehouses: what is read is loaded once, what is held is kept apart, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+import yaml
+
+from extract.errors import ExtractError
+from extract.reading.attempt import Attempt, Profile
+from extract.reading.post_ids import Network, snowflake
+from extract.reading.record import Count, Counters, Reading, Status
+from extract.staging.content_columns import ContentRow
+from extract.staging.pipeline import make_pipeline, run
+from extract.staging.tables import TABLES
+from extract.summary import Summary
+from tests.conftest import ROOT
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+IDS = [snowflake(NOW - timedelta(hours=h)) for h in (2, 3, 4, 30)]
+
+
+def content() -> list[tuple[int, str, dict[str, Any] | None]]:
+    rows = []
+    for line, (tweet_id, hours) in enumerate(zip(IDS, (2, 3, 4, 30), strict=True), start=1):
+        posted = NOW - timedelta(hours=hours)
+        row = {"decision_id": f"d{line}", "decision_type": "single", "status": "posted", "tweet_id": tweet_id}
+        times = {"created_at": (posted - timedelta(hours=1)).isoformat(), "posted_at": posted.isoformat()}
+        rows.append((line, json.dumps(row), {**row, **times, "updated_at": posted.isoformat()}))
+    return rows
+
+
+def posted(since: datetime | None) -> Iterator[ContentRow]:
+    return iter(content())
+
+
+class Scripted:
+    """A source that answers as told: counters by tweet id, a status for the others."""
+
+    name = "scripted"
+    network = Network.X
+
+    def __init__(self, answers: dict[str, Reading], at: datetime = NOW) -> None:
+        self.wall: Reading | None = None
+        self._answers = answers
+        self._at = at
+
+    def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+        yield Profile("me", self._at, 100, 5, 9)
+        for tweet_id in wanted:
+            if tweet_id in self._answers:
+                yield Attempt(tweet_id, self._answers[tweet_id], self._at)
+            else:
+                yield Attempt(tweet_id, Reading(Status.DELETED), self._at)
+
+    def reread(self, wanted: Sequence[str]) -> Iterator[Attempt]:
+        return iter(())
+
+
+def read(tweet_id: str, **values: int) -> Reading:
+    counts = {"likes": 40, "retweets": 8, "replies": 6, "quotes": 2, "bookmarks": 7, "views": 2000, **values}
+    return Reading(Status.OK, tweet_id=tweet_id, counters=Counters(**{k: Count(v, "x") for k, v in counts.items()}))
+
+
+def open_pipeline(address: str, folder: Path) -> dlt.Pipeline:
+    if address.endswith(".duckdb"):
+        destination: Any = dlt.destinations.duckdb(address, destination_name="warehouse")
+    else:
+        destination = dlt.destinations.postgres(address, create_indexes=False, destination_name="warehouse")
+    return make_pipeline(destination, folder / "pipelines")
+
+
+def rows(pipeline: dlt.Pipeline, query: str) -> list[tuple[Any, ...]]:
+    with pipeline.sql_client() as client:
+        return [tuple(row) for row in client.execute_sql(query) or []]
+
+
+def collect(
+    pipeline: dlt.Pipeline, source: Scripted, job: str = "backfill", at: datetime = NOW, **more: Any
+) -> Summary:
+    return run(pipeline, source, job=job, account="me", now=lambda: at, **more)
+
+
+def test_every_attempt_is_one_row_and_the_summary_counts_them(pipeline: dlt.Pipeline) -> None:
+    source = Scripted({IDS[0]: read(IDS[0]), IDS[1]: read(IDS[1], likes=0), IDS[2]: read("1234567890123")})
+    summary = collect(pipeline, source, content=posted)
+
+    found = rows(
+        pipeline, "select tweet_id, status, verdict, likes from staging.real_tweet_metrics order by tweet_id desc"
+    )
+    held = rows(pipeline, "select tweet_id, verdict, likes from staging.quarantined_metrics")
+    assert found == [
+        (IDS[0], "ok", "accepted", 40),
+        (IDS[1], "ok", "accepted", 0),
+        (IDS[3], "deleted", "none", None),
+    ]
+    assert held == [(IDS[2], "rejected", 40)]
+    assert rows(pipeline, "select account_id, follower_count from staging.follower_snapshots") == [("me", 100)]
+    assert (summary.updated, summary.held, summary.failed) == (2, 1, 1)
+    assert summary.line() == "Metrics collection complete: 2 updated, 1 skipped, 1 of them held in quarantine, 1 failed"
+
+
+def test_a_false_zero_is_held_until_it_is_confirmed(pipeline: dlt.Pipeline) -> None:
+    times = [NOW + timedelta(minutes=40 * i) for i in range(3)]
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=37)}, times[0]), at=times[0], content=posted)
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, times[1]), at=times[1])
+    assert rows(pipeline, f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'") == [(37,)]
+
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, times[2]), at=times[2])
+
+    accepted = rows(pipeline, f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}' order by 1")
+    assert accepted == [(0,), (37,)]
+
+
+def test_content_that_does_not_fit_is_kept_with_its_reason_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
+    bad = [(9, "{oops", None), (10, "x", {"decision_id": "d9", "posted_at": "yesterday"}), (11, "y", {"content": "z"})]
+    collect(pipeline, Scripted({}), content=lambda since: iter([*content(), *bad]))
+
+    refused = rows(pipeline, "select line, reason from staging.quarantined_content order by line")
+    assert [line for line, _ in refused] == [9, 10, 11]
+    assert refused[1][1] == "posted_at is 'yesterday', which is no timestamp"
+    assert rows(pipeline, "select count(*) from staging.content_metadata") == [(4,)]
+
+
+def test_unchanged_content_is_not_loaded_again(pipeline: dlt.Pipeline) -> None:
+    collect(pipeline, Scripted({}), content=posted)
+    before = rows(pipeline, "select decision_id, _dlt_load_id from staging.content_metadata order by 1")
+    collect(pipeline, Scripted({}), content=posted)
+
+    assert rows(pipeline, "select decision_id, _dlt_load_id from staging.content_metadata order by 1") == before
+
+
+def test_the_raw_tables_exist_before_anything_was_read(pipeline: dlt.Pipeline) -> None:
+    summary = collect(pipeline, Scripted({}))
+
+    assert summary.due == 0
+    for table in TABLES:
+        assert rows(pipeline, f"select count(*) from staging.{table}") == [(0,)]
+
+
+def test_a_wall_is_told_and_what_was_read_before_it_is_loaded(pipeline: dlt.Pipeline) -> None:
+    class Walled(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+            yield Attempt(wanted[0], read(wanted[0]), NOW)
+            self.wall = Reading(Status.RATE_LIMITED, detail="asked to wait")
+
+    summary = collect(pipeline, Walled({}), content=posted)
+
+    assert summary.wall == "rate_limited: asked to wait"
+    assert (summary.updated, summary.skipped) == (1, 3)
+    assert rows(pipeline, "select count(*) from staging.real_tweet_metrics") == [(1,)]
+
+
+def test_a_second_run_at_the_same_time_leaves_with_a_sentence(pipeline: dlt.Pipeline) -> None:
+    class Nested(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+            with pytest.raises(ExtractError, match="another `dlt pipeline engagement run`"):
+                collect(pipeline, Scripted({}))
+            return iter(())
+
+    collect(pipeline, Nested({}), content=posted)
+
+
+def test_of_completed_packages_the_latest_are_kept(pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extract.staging.pipeline._KEPT_PACKAGES", 2)
+    for hour in range(4):
+        at = NOW + timedelta(hours=hour)
+        collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=40 + hour)}, at), at=at, content=posted)
+
+    kept = pipeline.list_completed_load_packages()
+    newest = rows(pipeline, "select max(_dlt_load_id) from staging.real_tweet_metrics")
+    assert len(kept) == 2
+    assert newest == [(max(kept),)]
+    assert rows(pipeline, f"select count(*) from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'") == [(4,)]
+
+
+def test_the_lines_that_users_grep_for(pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "extract")
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], likes=45, views=2340)}), "scheduled", content=posted)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert "Starting scheduled metrics collection" in said
+    assert "Found 4 posts to check" in said
+    assert f"Scraping {IDS[0]}" in said
+    assert f"Updated {IDS[0]}: 45 likes, 2340 views" in said
+    assert said[-1] == "Metrics collection complete: 1 updated, 0 skipped, 3 failed"
+
+
+def test_the_sources_file_of_dbt_documents_the_same_columns_and_types() -> None:
+    documented = yaml.safe_load((ROOT / "dbt_project" / "models" / "staging" / "_sources.yml").read_text())
+    spelled = {"text": "varchar", "bool": "boolean"}
+    for table in documented["sources"][0]["tables"]:
+        columns = {c["name"]: c["data_type"] for c in table["columns"] if not c["name"].startswith("_dlt_")}
+        _, types = TABLES[table["name"]]
+        assert columns == {name: spelled.get(kind, kind) for name, kind in types.items()}
+    assert {table["name"] for table in documented["sources"][0]["tables"]} == set(TABLES)
+
+
+_LOADER = """
+import os, signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, sys.argv[1])
+import tests.extract.staging.test_bulk_load as bulk
+import tests.extract.staging.test_pipeline as t
+print("loaded", flush=True)
+for line in sys.stdin:
+    address, folder, history = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if child == 0:
+        pipeline = t.open_pipeline(address, pathlib.Path(folder))
+        print(os.getpid(), flush=True)
+        if history:
+            bulk.load(pipeline, pathlib.Path(history))
+            os._exit(0)
+        try:
+            t.collect(pipeline, t.Scripted({i: t.read(i) for i in t.IDS}), content=t.posted)
+        except KeyboardInterrupt:
+            os._exit(130)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@contextmanager
+def a_loader() -> Iterator[subprocess.Popen[str]]:
+    """A process that has read dlt and forks for each load: told an address, a folder and a history (or none), it says
+    the load's id.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LOADER, str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loaded\n"
+    yield process
+    process.stdin.close()
+    process.wait(30)
+
+
+def killed(loader: subprocess.Popen[str], moment: float, *told: object, by: signal.Signals = signal.SIGKILL) -> int:
+    """Start a load and kill it ``moment`` seconds later, where it has not ended by then; what it exited with."""
+    assert loader.stdin is not None
+    assert loader.stdout is not None
+    loader.stdin.write("\t".join(map(str, told)) + "\n")
+    loader.stdin.flush()
+    load = int(loader.stdout.readline())
+    time.sleep(moment)
+    with suppress(ProcessLookupError):  # it was quicker
+        os.kill(load, by)
+    return int(loader.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def loader() -> Iterator[subprocess.Popen[str]]:
+    with a_loader() as process:
+        yield process
+
+
+def test_ctrl_c_in_any_step_is_no_failure_of_it(address: str, tmp_path: Path, loader: subprocess.Popen[str]) -> None:
+    """dlt wraps it in what it raises for a step that failed: whatever it stopped, it comes out as itself."""
+    moments = random.Random(11)
+    codes = [
+        killed(loader, moments.uniform(0.05, 0.5), address, tmp_path / str(turn), "", by=signal.SIGINT)
+        for turn in range(5)
+    ]
+    assert set(codes) <= {0, 130}
+    assert codes.count(130) >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_load_killed_at_any_moment_and_run_again_holds_each_snapshot_once(
+    address: str, tmp_path: Path, attempt: int, loader: subprocess.Popen[str]
+) -> None:
+    """Fifteen loads an engine, each killed somewhere in extract, normalize or load and followed by a whole run."""
+    moments = random.Random(f"{address[-6:]}{attempt}")
+    for turn in range(5):
+        # the first load makes the tables and takes longer; later ones find the same posts due again
+        killed(loader, moments.uniform(0.02, 1.2 if turn == 0 else 0.6), address, tmp_path, "")
+
+        pipeline = open_pipeline(address, tmp_path)
+        collect(pipeline, Scripted({i: read(i) for i in IDS}), content=posted)
+
+        found = rows(pipeline, "select tweet_id, likes from staging.real_tweet_metrics order by 1 desc")
+        assert found == [(tweet_id, 40) for tweet_id in IDS]
+        assert rows(pipeline, "select count(*), count(distinct decision_id) from staging.content_metadata") == [(4, 4)]
+        assert not pipeline.has_pending_data
+        with pipeline.sql_client() as client:
+            client.execute_sql("delete from staging.real_tweet_metrics")

@@ -1,0 +1,366 @@
+"""Repair: planned, guarded, applied row by row, journaled, taken back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from reconcile.dbt.project import Project
+from reconcile.definition.model import Definition
+from reconcile.engines.factory import Connection
+from reconcile.errors import EvaluationFailed, Refused
+from reconcile.repair import session as repair
+from reconcile.repair.plan_file import Plan, PlannedRow, open_plan, write_plan
+from reconcile.repair.session import Guards, repair_session
+from reconcile.repair.sql_script import write_script
+from reconcile.repair.undo import undo
+from reconcile.report.model import Drift, Verdict
+from tests.reconcile.compare.test_property import literal, random_case
+from tests.support.bench import LOOSE, Bench, model, project_on, ten
+
+pytestmark = pytest.mark.lake(long=True)
+
+
+def test_every_kind_is_mended_and_no_other_row_is_touched(bench: Bench) -> None:
+    ten(bench)
+    assert bench.verdict() == (Verdict.DRIFT, Drift(missing=1, changed=1, extra=1, duplicate=2, null_key=1))
+    done = bench.repair()
+
+    assert (done.inserted, done.updated, done.deleted, done.stale) == (1, 1, 4, 0)
+    assert bench.verdict() == (Verdict.LEVEL, Drift())
+    assert bench.rows() == bench.rows("select * from truth order by 1, 2")
+
+
+def test_undo_restores_what_was_and_can_be_undone(bench: Bench) -> None:
+    ten(bench)
+    everything = "select * from kept order by id nulls last, v, x"
+    before = bench.rows(everything)
+    done = bench.repair()
+    after = bench.rows(everything)
+
+    planned = undo(bench.project, done.run_id, apply=False)
+    assert (planned.inserted, planned.updated, planned.deleted, planned.stale) == (4, 1, 1, 0)
+    assert bench.rows(everything) == after
+
+    undone = undo(bench.project, done.run_id, apply=True)
+    assert bench.rows(everything) == before
+    undo(bench.project, undone.run_id, apply=True)
+    assert bench.rows(everything) == after
+
+
+def test_undo_leaves_rows_that_changed_since_and_counts_them(bench: Bench) -> None:
+    ten(bench)
+    done = bench.repair()
+    bench.run("update kept set v = 'mine' where id = 2")
+    undone = undo(bench.project, done.run_id, apply=True)
+
+    assert undone.stale == 1
+    assert bench.rows("select v from kept where id = 2") == [("mine",)]
+
+
+def test_an_unknown_run_is_refused_with_the_latest_ones(bench: Bench) -> None:
+    ten(bench)
+    with pytest.raises(Refused, match="no repair journal"):
+        undo(bench.project, "nope", apply=True)
+    done = bench.repair()
+    with pytest.raises(Refused, match=done.run_id):
+        undo(bench.project, "nope", apply=True)
+
+
+def test_the_journal_keeps_every_digit(bench: Bench) -> None:
+    bench.make(
+        "id bigint, n numeric(38, 10), f double precision, t timestamp",
+        "(9007199254740993, 1234567890123456789012345678.0000000001, 0.1, '2026-01-01 00:00:00.000001')",
+        "(9007199254740993, 0, 0.30000000000000004, null)",
+    )
+    bench.repair()
+    [(before, after)] = bench.rows("select row_before, row_after from reconcile.repair_row")
+
+    assert json.loads(before)["f"] == "0.30000000000000004"
+    assert json.loads(after)["n"] == "1234567890123456789012345678.0000000001"
+    assert json.loads(after)["id"] == "9007199254740993"
+    assert bench.verdict()[0] is Verdict.LEVEL
+
+
+@pytest.mark.parametrize(
+    ("guards", "lifted_by"),
+    [
+        (Guards(max_rows=3, max_percent=100, allow_delete=True), "--max-rows"),
+        (Guards(max_rows=100, max_percent=10, allow_delete=True), "--max-percent"),
+        (Guards(max_rows=100, max_percent=100), "--allow-delete"),
+    ],
+)
+def test_guards_refuse_before_the_first_write_and_name_their_flag(bench: Bench, guards: Guards, lifted_by: str) -> None:
+    ten(bench)
+    before = bench.rows("select * from kept order by id nulls last, v, x")
+    with pytest.raises(Refused, match=lifted_by):
+        bench.repair(guards)
+
+    assert bench.rows("select * from kept order by id nulls last, v, x") == before
+
+
+def test_a_definition_without_rows_never_empties_a_table(bench: Bench) -> None:
+    bench.make("id integer, v varchar", "", "(1, 'a'), (2, 'b')")
+    with pytest.raises(Refused, match="would empty it"):
+        bench.repair()
+
+    assert len(bench.rows()) == 2
+
+
+def test_a_plan_is_bound_to_its_contents_its_database_and_its_day(bench: Bench, tmp_path: Path) -> None:
+    ten(bench)
+    path = tmp_path / "plan.json"
+    plan = bench.plan(path)
+    target, database = bench.project.connection.target, bench.project.connection.identity
+
+    def read(database: str = database) -> tuple[Plan, list[tuple[int, PlannedRow]]]:
+        with open_plan(path, target, database) as (found, rows):
+            return found, list(rows)
+
+    found, rows = read()
+    assert found == plan
+    assert sum(row.copies or 1 for _, row in rows) == plan.tables[0].written == 6
+
+    with pytest.raises(Refused, match="was made for target dev"):
+        read("postgres:elsewhere")
+    whole = path.read_text()
+    for before, after in (("fabricated", "fabricatee"), (f'"deletes": {plan.tables[0].deletes}', '"deletes": 0')):
+        path.write_text(whole.replace(before, after))
+        with pytest.raises(Refused, match="was edited"):
+            read()
+    path.write_text(whole[: whole.index('"fabricated"')])
+    with pytest.raises(Refused, match="is no repair plan"):
+        read()
+    write_plan(Plan(**{**vars(plan), "expires_at": "2026-01-01T00:00:00+00:00"}), rows, path)
+    with pytest.raises(Refused, match="expired"):
+        read()
+    path.write_text("[]")
+    with pytest.raises(Refused, match="is no repair plan"):
+        read()
+
+
+def test_rows_that_changed_after_the_plan_are_left_alone_and_counted(bench: Bench, tmp_path: Path) -> None:
+    ten(bench)
+    bench.plan(tmp_path / "plan.json")
+    bench.run(
+        "update kept set v = 'newer' where id = 2",  # no longer the before-image
+        "delete from kept where id = 99",  # gone already
+        "update truth set v = 'moved on' where id = 1",  # the definition asks for another row now
+    )
+    done = bench.apply(tmp_path / "plan.json")
+
+    assert (done.inserted, done.updated, done.stale) == (0, 0, 3)
+    assert bench.rows("select v from kept where id = 2") == [("newer",)]
+    assert bench.verdict()[1] == Drift(missing=1, changed=1)
+
+
+def test_ignored_columns_stay_as_they_are_but_come_with_inserted_rows(connection: Connection) -> None:
+    bench = Bench(project_on(connection, ignore=frozenset({"note"})))
+    bench.make("id integer, v integer, note varchar", "(1, 1, 'a'), (2, 2, 'b')", "(1, 9, 'mine')")
+    bench.repair()
+
+    assert bench.rows() == [(1, 1, "mine"), (2, 2, "b")]
+
+
+def test_a_table_without_a_key_is_mended_by_copies(connection: Connection) -> None:
+    bench = Bench(project_on(connection, key=()))
+    bench.make("a integer, b varchar", "(1, 'x'), (1, 'x'), (2, null)", "(1, 'x'), (3, 'z'), (3, 'z'), (2, null)")
+    done = bench.repair()
+
+    assert (done.inserted, done.deleted) == (1, 2)
+    assert bench.rows() == [(1, "x"), (1, "x"), (2, None)]
+
+
+def test_composite_and_odd_names(connection: Connection) -> None:
+    bench = Bench(project_on(connection, key=("Big Key", "select")))
+    columns = f'"Big Key" varchar, "select" integer, "a""b" {"varchar" if connection.adapter == "spark" else "json"}'
+    bench.make(columns, """('x|y', 1, '{"a": 1}'), ('x', 2, null)""", """('x|y', 1, '{"a": 2}')""")
+    done = bench.repair()
+
+    assert (done.inserted, done.updated) == (1, 1)
+    assert bench.verdict()[0] is Verdict.LEVEL
+
+
+def test_an_unverified_model_is_never_repaired(bench: Bench) -> None:
+    ten(bench)
+    definition = Definition(**{**vars(bench.project.definitions[0]), "unverifiable": "it calls now()"})
+    with pytest.raises(Refused, match=r"--exclude kept"):
+        Bench(Project(bench.project.connection, (definition,), Path("."))).repair()
+
+
+def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
+    bench.run(
+        "create table truth (id integer, v integer)",
+        "create table kept (id integer)",
+        "insert into truth values (1, 1)",
+        "insert into kept values (1)",
+    )
+    with pytest.raises(Refused, match="--full-refresh"):
+        bench.repair()
+
+
+@pytest.mark.lake(False)  # nothing is kept unique there
+def test_rows_that_swap_unique_values_or_hand_them_on(bench: Bench) -> None:
+    bench.make(
+        "id integer primary key, v integer unique, w varchar",
+        "(1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c'), (4, 40, 'd'), (5, 50, 'e'), (7, 7, 'same')",
+        "(1, 20, 'a'), (2, 10, 'b'), (3, 40, 'x'), (4, 50, 'd'), (6, 30, 'gone'), (7, 7, 'same')",
+    )
+    done = bench.repair()
+
+    assert (done.inserted, done.updated, done.deleted) == (1, 4, 1)
+    assert bench.rows() == bench.rows("select * from truth order by 1")
+    assert bench.rows("select action, count(*) from reconcile.repair_row group by 1 order by 1") == [
+        ("delete", 1),
+        ("insert", 1),
+        ("update", 4),
+    ]
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows() == [(1, 20, "a"), (2, 10, "b"), (3, 40, "x"), (4, 50, "d"), (6, 30, "gone"), (7, 7, "same")]
+
+
+@pytest.mark.lake(False)
+def test_the_script_for_review_does_what_the_repair_would(bench: Bench, tmp_path: Path) -> None:
+    ten(bench)
+    bench.run(
+        "update truth set v = 'it''s; -- \\ \U0001f600' where id = 5", "insert into truth values (11, null, 'NaN')"
+    )
+    with repair_session(bench.project) as session:
+        session.make()
+        write_script(session, tmp_path / "repair.sql")
+    script = (tmp_path / "repair.sql").read_text()
+    assert len(bench.rows()) == 13  # written, and not run
+
+    statements = [part for part in script.split(";\n") if part.strip()]
+    bench.run(";\n".join(statements))
+    assert bench.verdict() == (Verdict.LEVEL, Drift())
+    # once more: no row that a key names is as it was, so nothing is done to it
+    bench.run("update kept set v = 'newer' where id in (1, 2)")
+    bench.run(";\n".join(statement for statement in statements if " limit 1)" not in statement))
+    assert bench.verdict() == (Verdict.DRIFT, Drift(changed=2))
+
+
+def test_columns_that_the_definition_lacks_keep_defaults_and_come_back_with_an_undo(
+    connection: Connection,
+) -> None:
+    bench = Bench(project_on(connection, ignore=frozenset({"seen"})))
+    bench.run(
+        "create table truth (id integer, v integer)",
+        "create table kept (id integer, v integer, seen varchar default 'never')",
+        "insert into truth values (1, 1), (2, 2)",
+        "insert into kept values (1, 9, 'monday'), (3, 3, 'tuesday')",
+    )
+    done = bench.repair()
+    assert bench.rows() == [(1, 1, "monday"), (2, 2, "never")]
+
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows() == [(1, 9, "monday"), (3, 3, "tuesday")]
+
+
+def test_what_differs_within_its_tolerance_is_not_written(connection: Connection) -> None:
+    bench = Bench(project_on(connection, tolerance={"x": 0.5}))
+    bench.make("id integer, v integer, x double precision", "(1, 1, 1.0), (2, 2, 2.0)", "(1, 9, 1.25), (2, 2, 2.25)")
+    bench.repair()
+
+    assert bench.rows() == [(1, 1, 1.25), (2, 2, 2.25)]
+
+
+def test_the_journal_forgets_what_is_older_than_asked(bench: Bench) -> None:
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    old = bench.repair()
+    bench.run("update reconcile.repair set applied_at = current_timestamp - interval '31 days'")
+    bench.run("update kept set v = 0 where id = 2")
+    with repair_session(bench.project) as session:
+        session.make()
+        done = session.apply(LOOSE)
+        assert session.forget(30) == 1
+
+    assert bench.rows("select distinct run_id from reconcile.repair_row") == [(done.run_id,)]
+    with pytest.raises(Refused, match="holds no repair"):
+        undo(bench.project, old.run_id, apply=True)
+
+
+def test_several_models_are_guarded_before_the_first_is_written(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select id, 0 as v from truth"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer)", "insert into other values (1, 0), (7, 0)")
+    with pytest.raises(Refused, match="other: 1 rows to delete, which needs --allow-delete"):
+        bench.repair(Guards(max_percent=100))
+    assert bench.rows() == [(1, 9), (2, 2)]
+
+    done = bench.repair()
+    assert (done.inserted, done.updated, done.deleted, done.stale) == (1, 1, 1, 0)
+    assert bench.rows("select count(*), count(distinct run_id) from reconcile.repair") == [(2, 1)]
+
+
+def test_a_model_that_turns_out_to_need_nothing_does_not_take_anothers_place(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select cast(null as integer) as id, 1 as v"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer)", "insert into other values (null, 1)")
+    with repair_session(bench.project) as session:
+        session.make(brief=True)  # which takes a row without a key for drift
+        assert session.apply(LOOSE).updated == 1
+
+    assert bench.rows() == [(1, 1), (2, 2)]
+
+
+def test_what_was_planned_a_while_ago_is_asked_for_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    monkeypatch.setattr(repair, "_FRESH_SECONDS", 0.0)
+    with repair_session(bench.project) as session:
+        session.make()
+        session.engine.execute("update truth set v = 9 where id = 1")  # its source was corrected to what the table has
+        done = session.apply(LOOSE)
+
+    assert (done.updated, done.stale) == (0, 1)
+    assert bench.rows() == [(1, 9), (2, 2)]
+
+
+def test_a_table_refused_after_another_was_repaired_says_so(connection: Connection) -> None:
+    models = (model("kept", "select * from truth"), model("other", "select id, cast(null as integer) as v from truth"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table other (id integer, v integer not null)", "insert into other values (1, 0), (2, 0)")
+    with pytest.raises(EvaluationFailed, match=r"^other: .*; kept had been repaired by then, as run ") as refused:
+        bench.repair()
+
+    assert bench.rows() == [(1, 1), (2, 2)]
+    assert bench.rows("select * from other order by 1") == [(1, 0), (2, 0)]
+    run_id = str(refused.value).rsplit(" ", maxsplit=1)[-1]
+    undo(bench.project, run_id, apply=True)
+    assert bench.rows() == [(1, 9), (2, 2)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(3))
+def test_a_repair_makes_any_two_tables_alike_and_an_undo_takes_it_back(connection: Connection, part: int) -> None:
+    """Random tables: with and without a key, with keys that are NULL or stand too often."""
+    repaired = 0
+    for seed in range(part, 24 if connection.adapter == "spark" else 90, 3):
+        types, n_key, expected, actual = random_case(seed)
+        if not expected:
+            continue  # a repair never empties a table
+        columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
+        key = tuple(f"c{i}" for i in range(n_key))
+        definition = model(f"kept{seed}", f"select * from truth{seed}", key)
+        bench = Bench(Project(connection, (definition,), Path(".")))
+        for name, rows in ((f"truth{seed}", expected), (f"kept{seed}", actual)):
+            values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+            bench.run(f"create table {name} ({columns})", *([f"insert into {name} values {values}"] if rows else []))
+        query = f"select * from kept{seed}"
+        before = Counter(bench.rows(query))
+        with repair_session(bench.project) as session:
+            session.make()
+            done = session.apply(Guards(max_rows=1000, max_percent=100, allow_delete=True))
+        assert Counter(bench.rows(query)) == Counter(bench.rows(f"select * from truth{seed}")), f"seed {seed}"
+        assert bench.verdict() == (Verdict.LEVEL, Drift()), f"seed {seed}"
+        if done.inserted or done.updated or done.deleted:
+            undone = undo(bench.project, done.run_id, apply=True)
+            assert (Counter(bench.rows(query)), undone.stale) == (before, 0), f"seed {seed}"
+            repaired += 1
+    assert repaired > 2

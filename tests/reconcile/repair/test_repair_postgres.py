@@ -1,0 +1,184 @@
+"""Repair where only Postgres can be hurt: generated columns, triggers, foreign keys, locks, roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from reconcile.dbt.project import Project
+from reconcile.errors import EvaluationFailed, Refused
+from reconcile.report.model import Verdict
+from tests.conftest import Database
+from tests.support.bench import Bench, model, postgres, project_on, ten
+
+
+def test_generated_identity_and_trigger_columns(pg: Bench) -> None:
+    columns = (
+        "id integer generated always as identity primary key, v integer, w integer generated always as (v * 2) stored"
+    )
+    pg.run(
+        f"create table kept ({columns})",
+        "create table truth (id integer, v integer, w integer)",
+        "insert into truth values (1, 1, 2), (2, 2, 4), (3, 3, 6)",
+        "insert into kept overriding system value values (1, 1, default), (2, 9, default)",
+        "create table seen (id integer)",
+        "create function note() returns trigger language plpgsql as"
+        " $$ begin insert into seen values (new.id); return new; end $$",
+        "create trigger note after insert or update on kept for each row execute function note()",
+    )
+    pg.repair()
+
+    assert pg.rows() == [(1, 1, 2), (2, 2, 4), (3, 3, 6)]
+    assert pg.rows("select id from seen order by 1") == [(2,), (3,)]
+
+
+def test_a_trigger_that_undoes_the_repair_rolls_it_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 9)")
+    pg.run(
+        "create function spoil() returns trigger language plpgsql as $$ begin new.v := 9; return new; end $$",
+        "create trigger spoil before update on kept for each row execute function spoil()",
+    )
+    with pytest.raises(Refused, match="rolled back"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 9)]
+    assert pg.rows("select count(*) from reconcile.repair") == [(0,)]
+
+
+def test_a_foreign_key_holds_and_the_whole_table_is_rolled_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2), (3, 3)")
+    pg.run(
+        "alter table kept add primary key (id)",
+        "create table child (id integer references kept)",
+        "insert into child values (3)",
+    )
+    with pytest.raises(EvaluationFailed, match="foreign key"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2), (3, 3)]
+
+
+def test_a_deferred_constraint_that_fails_at_the_commit_rolls_everything_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.run(
+        "create table parent (v integer primary key)",
+        "insert into parent values (2), (9)",
+        "alter table kept add foreign key (v) references parent deferrable initially deferred",
+    )
+    with pytest.raises(EvaluationFailed, match="foreign key"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2)]
+    assert pg.rows("select count(*) from reconcile.repair_row") == [(0,)]
+
+
+def test_a_swap_of_rows_that_others_refer_to_is_refused(pg: Bench) -> None:
+    pg.make("id integer primary key, v integer unique", "(1, 10), (2, 20)", "(1, 20), (2, 10)")
+    pg.run("create table child (id integer references kept on delete cascade)", "insert into child values (1)")
+    with pytest.raises(Refused, match="a foreign key of child hangs on them: rolled back"):
+        pg.repair()
+    assert pg.rows() == [(1, 20), (2, 10)]
+    assert pg.rows("select * from child") == [(1,)]
+
+
+def test_a_unique_value_that_another_row_has_is_refused(pg: Bench) -> None:
+    pg.run("create table truth (id integer, v integer)", "create table kept (id integer primary key, v integer unique)")
+    pg.run("insert into truth values (1, 10), (2, 10)", "insert into kept values (1, 10)")
+    with pytest.raises(Refused, match="another row has a unique value of theirs"):
+        pg.repair()
+    assert pg.rows() == [(1, 10)]
+
+
+def test_partitioned_tables_and_views_of_the_definition(pg: Bench) -> None:
+    pg.run(
+        "create table truth (id integer, v integer)",
+        "insert into truth select n, n from generate_series(1, 20) n",
+        "create table kept (id integer, v integer) partition by range (id)",
+        "create table kept_a partition of kept for values from (0) to (10)",
+        "create table kept_b partition of kept for values from (10) to (100)",
+        "insert into kept select * from truth where id <> 5",
+        "update kept set v = 0 where id in (3, 15)",
+    )
+    done = pg.repair()
+
+    assert (done.inserted, done.updated) == (1, 2)
+    assert pg.verdict()[0] is Verdict.LEVEL
+
+
+def test_a_read_only_role_may_check_and_its_repair_says_what_it_lacks(pg: Bench, database: Database) -> None:
+    ten(pg)
+    name = f"reader_{database.name}"
+    pg.run(f"create role {name} login", f"grant select on truth, kept to {name}")
+    reader = Bench(project_on(postgres(database, name)))
+
+    assert reader.verdict()[0] is Verdict.DRIFT
+    with pytest.raises(Refused, match="may not create the repair journal"):
+        reader.repair()
+    pg.run("create schema reconcile", f"grant usage, create on schema reconcile to {name}")
+    with pytest.raises(Refused, match=f"may not .*: grant .* to {name}"):
+        reader.repair()
+    pg.run(f"drop owned by {name}", f"drop role {name}")
+
+
+def test_no_stronger_lock_than_row_exclusive_is_taken(pg: Bench, database: Database) -> None:
+    ten(pg)
+    with psycopg.connect(database.conninfo, autocommit=True) as watcher:
+        watcher.execute("create table locks (mode text)")
+        watcher.execute(
+            "create function spy() returns trigger language plpgsql as $$ begin"
+            " insert into locks select mode from pg_locks where relation = 'kept'::regclass; return new; end $$"
+        )
+        watcher.execute("create trigger spy after insert or update on kept for each row execute function spy()")
+    pg.repair()
+
+    modes = {mode for (mode,) in pg.rows("select distinct mode from locks")}
+    assert modes <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
+    assert "RowExclusiveLock" in modes
+
+
+def test_copies_of_a_row_in_two_partitions_that_share_a_place(pg: Bench) -> None:
+    pg.run(
+        "create table truth (id integer, v integer)",
+        "insert into truth values (1, 1), (11, 11)",
+        "create table kept (id integer, v integer) partition by range (id)",
+        "create table kept_a partition of kept for values from (0) to (10)",
+        "create table kept_b partition of kept for values from (10) to (100)",
+        "insert into kept values (1, 1), (1, 1), (11, 11)",  # (0, 1) in kept_a is a copy, (0, 1) in kept_b is not
+    )
+    assert pg.repair().deleted == 1
+    assert pg.rows() == [(1, 1), (11, 11)]
+
+
+def family(pg: Bench, *more: str) -> Bench:
+    """Parents with children that refer to them; the child's model comes first by name."""
+    models = (model("child", "select * from true_child"), model("parent", "select * from true_parent"))
+    bench = Bench(Project(pg.project.connection, models, Path(".")))
+    bench.run(
+        "create table parent (id integer primary key, v integer)",
+        "create table child (id integer primary key, parent_id integer references parent)",
+        "create table true_parent (id integer, v integer)",
+        "create table true_child (id integer, parent_id integer)",
+        *more,
+    )
+    return bench
+
+
+def test_parents_are_written_before_their_children_and_deleted_after_them(pg: Bench) -> None:
+    bench = family(pg, "insert into true_parent values (1, 1)", "insert into true_child values (1, 1)")
+    bench.repair()
+    assert bench.rows("select * from child") == [(1, 1)]
+
+    bench.run("insert into parent values (2, 2)", "insert into child values (2, 2)")
+    assert bench.repair().deleted == 2
+    assert bench.rows("select * from parent") == [(1, 1)]
+
+
+def test_foreign_keys_in_a_circle_are_refused(pg: Bench) -> None:
+    bench = family(
+        pg,
+        "insert into true_parent values (1, 1)",
+        "insert into true_child values (1, 1)",
+        "alter table parent add foreign key (v) references child deferrable initially deferred",
+    )
+    with pytest.raises(Refused, match="foreign keys of child, parent go in a circle"):
+        bench.repair()
+    assert bench.rows("select count(*) from parent") == [(0,)]

@@ -1,0 +1,109 @@
+"""Our dbt project on an empty warehouse, loaded by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrate.dbt import environment
+from tests.conftest import ROOT, Database
+from tests.support.dbt_projects import DbtProject
+from tests.support.lake import Lake
+
+START = datetime(2026, 7, 1, tzinfo=UTC)
+CORE = {
+    "tweet_metrics": "tweet_id",
+    "learning_posts": "tweet_id",
+    "outcomes": "decision_id",
+    "tweet_metrics_history": "tweet_id, collected_at",
+    "post_velocity_tracking": "tweet_id, checkpoint_hours",
+    "follower_growth_attribution": "decision_id",
+}
+
+
+@dataclass
+class Warehouse:
+    """Our dbt project on an empty warehouse, with a loader that stamps loads as dlt does."""
+
+    project: DbtProject
+    variables: dict[str, str]
+    loads: int = 0
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def build(self, *more: str) -> None:
+        with environment(self.variables):
+            self.project.dbt("run", *more)
+
+    def compile(self, *analyses: str) -> None:
+        with environment(self.variables):
+            self.project.dbt("compile", "-s", *analyses)
+
+    def load(self, batches: dict[str, list[dict[str, Any]]], key: dict[str, str]) -> None:
+        """One load package: rows replace those of the same key."""
+        self.loads += 1
+        load_id = f"{START.timestamp() + 86_400 * 30 + self.loads:.3f}"
+        statements: list[str] = []
+        spelled = spark_literal if isinstance(self.project.database, Lake) else literal
+        for table, rows in batches.items():
+            unique = {row[key[table]]: row for row in rows}.values()
+            told = [
+                {**row, "_dlt_load_id": load_id, "_dlt_id": f"{table}{self.loads}_{i}"} for i, row in enumerate(unique)
+            ]
+            if isinstance(self.project.database, Lake):  # Sail inserts whole rows
+                told = [dict.fromkeys(self.project.database.columns(f"staging.{table}")) | row for row in told]
+            for names in dict.fromkeys(tuple(row) for row in told):
+                same = [row for row in told if tuple(row) == names]
+                keys = ", ".join(spelled(row[key[table]]) for row in same)
+                values = ", ".join(f"({', '.join(spelled(value) for value in row.values())})" for row in same)
+                statements.append(f"delete from staging.{table} where {key[table]} in ({keys})")
+                statements.append(f"insert into staging.{table} ({', '.join(names)}) values {values}")
+        self.project.run(*statements)
+
+    def contents(self) -> dict[str, list[tuple[object, ...]]]:
+        return {
+            table: self.project.rows(f"select * from analytics.{table} order by {key}") for table, key in CORE.items()
+        }
+
+
+def spark_literal(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"timestamp '{value.isoformat()}'"
+    return literal(value)
+
+
+def literal(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return f"timestamp with time zone '{value.isoformat()}'"
+    if isinstance(value, list):
+        return "'" + json.dumps(value) + "'"
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+
+
+def empty_warehouse(folder: Path, database: Database | Lake | None) -> Warehouse:
+    """Our dbt project in ``folder``, built once over nothing: on a Postgres database, a lake, or a DuckDB file."""
+    folder.mkdir()
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "dbt_project", folder / "dbt_project")
+    project = DbtProject(folder, database)
+    variables = {"DBT_TARGET": "duckdb", "LEVELSET_DUCKDB": str(project.duckdb_file)}
+    if isinstance(database, Lake):
+        variables = {"DBT_TARGET": "lake", **database.environment}
+    elif database is not None:
+        variables = {
+            "DBT_TARGET": "postgres",
+            "PGHOST": database.host,
+            "PGDATABASE": database.name,
+            "PGUSER": "postgres",
+        }
+    made = Warehouse(project, variables)
+    made.build("-s", "staging", "intermediate", "core")
+    return made

@@ -1,0 +1,156 @@
+"""Imports go one way: between the packages, between the folders of a package, and without a circle anywhere."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Each folder or module may import only those that follow it. CONTRIBUTING.md says what each one holds.
+LAYERS = {
+    "reconcile": (
+        "cli",
+        "commands",
+        "api",
+        "watch",
+        "repair",
+        "model_check",
+        "render",
+        "overview",
+        "table_diff",
+        "capture",
+        "compare",
+        "dbt",
+        "state",
+        "report",
+        "definition",
+        "engines",
+        "errors",
+        "atomic_files",
+    ),
+    "extract": (
+        "run",
+        "settings",
+        "staging",
+        "sources",
+        "answers",
+        "site",
+        "validate",
+        "due",
+        "summary",
+        "reading",
+        "interrupts",
+        "process_lock",
+        "errors",
+    ),
+    "orchestrate": (
+        "cli",
+        "dlt_plugin",
+        "server_commands",
+        "backfill",
+        "demo",
+        "monitoring",
+        "jobs",
+        "dbt",
+        "tracing",
+        "targets",
+        "servers",
+        "errors",
+    ),
+}
+FORBIDDEN = {"extract": ("reconcile", "orchestrate"), "reconcile": ("extract", "orchestrate")}
+MOST_IMPORTS = 17  # modules of ours that one module imports; 12 is the aim
+
+
+def modules(package: str) -> dict[str, Path]:
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Every module that a file imports, type-only and local imports included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in known else node.module
+
+
+def graph(package: str) -> dict[str, set[str]]:
+    known = modules(package)
+    return {
+        name: {other for other in imported(path, known) if other in known and other != name}
+        for name, path in known.items()
+    }
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_module_imports_itself_through_others(package: str) -> None:
+    try:
+        TopologicalSorter(graph(package)).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle of imports: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_each_folder_imports_only_folders_below_it(package: str) -> None:
+    order = LAYERS[package]
+    upward = []
+    for name, others in graph(package).items():
+        if name == package:
+            continue
+        layer = name.split(".")[1]
+        assert layer in order, f"{layer} has no place in LAYERS"
+        for other in others - {package}:
+            below = other.split(".")[1]
+            if below != layer and order.index(below) < order.index(layer):
+                upward.append(f"{name} -> {other}")
+
+    assert upward == []
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_package_imports_a_package_above_it(package: str) -> None:
+    for name, path in modules(package).items():
+        roots = {other.split(".")[0] for other in imported(path, {})}
+        assert not roots & set(FORBIDDEN[package]), name
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_module_imports_too_many_others(package: str) -> None:
+    many = {name: len(others) for name, others in graph(package).items() if len(others) > MOST_IMPORTS}
+
+    assert many == {}
+
+
+def test_only_one_module_of_reconcile_imports_dbt() -> None:
+    importing = [
+        name
+        for name, path in modules("reconcile").items()
+        if any(other.split(".")[0] == "dbt" for other in imported(path, {}))
+    ]
+
+    assert importing == ["reconcile.dbt.project"]
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_function_is_longer_than_60_lines(package: str) -> None:
+    long = {
+        f"{name}.{node.name}": length
+        for name, path in modules(package).items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+
+    assert long == {}
