@@ -27,9 +27,9 @@ from orchestrate.servers import postgres as warehouse
 from reconcile.capture.session import open_capture
 from reconcile.capture.setup import setup, teardown
 from reconcile.dbt.project import Project
-from reconcile.definition.model import Definition, Settings
+from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
-from reconcile.model_check.judge_model import Asked, judge_definition
+from reconcile.model_check.judge_model import CheckRequest, judge_definition
 from reconcile.model_check.run import check_tables
 from reconcile.report.model import TableReport, Verdict
 from reconcile.report.run_id import now
@@ -105,7 +105,7 @@ def measured(run: Callable[[], TableReport], mode: str, postmaster: int) -> tupl
 
 def compare(project: Project, database: psycopg.Connection, tweets: int, runs: int, postmaster: int) -> None:
     def check(mode: str) -> TableReport:
-        return check_tables(project, asked=Asked(mode))[0]
+        return check_tables(project, asked=CheckRequest(mode))[0]
 
     make(database, tweets)
     list(setup(project))
@@ -118,7 +118,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
     assert not isinstance(session, str)
 
     def in_session() -> TableReport:
-        return judge_definition(engine, project.definitions[0], Asked("capture"), None, now(), capture=session)
+        return judge_definition(engine, project.definitions[0], CheckRequest("capture"), None, now(), capture=session)
 
     for count in COUNTS:
         walls, cpus, news = [], [], []
@@ -142,7 +142,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
         for count in CROSSING:
             change(database, tweets, count)
             began = time.perf_counter()
-            found = judge_definition(engine, project.definitions[0], Asked("auto"), None, now(), capture=session)
+            found = judge_definition(engine, project.definitions[0], CheckRequest("auto"), None, now(), capture=session)
             wall = time.perf_counter() - began
             assert found.verdict is Verdict.LEVEL
             print(
@@ -156,7 +156,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
 
 def reading(project: Project, database: psycopg.Connection, changes: int) -> None:
     list(setup(project))
-    check_tables(project, asked=Asked("auto"))
+    check_tables(project, asked=CheckRequest("auto"))
     database.execute(f"update kept set likes = likes + 1 where tweet_id in (select tweet_id from kept limit {changes})")
     session = open_capture(project)
     assert not isinstance(session, str)
@@ -215,7 +215,7 @@ def main() -> None:
             key=("tweet_id",),
             sql=LATEST,
             contract={},
-            settings=Settings(),
+            settings=ModelSettings(),
             path="kept.sql",
             sources={"public.snapshots": None},
         )

@@ -34,7 +34,7 @@ import psycopg
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.post_ids import Network, snowflake
 from extract.reading.record import Count, Counters, Reading, Status
-from extract.staging.pipeline import Plan, make_pipeline, run, run_bulk
+from extract.staging.pipeline import CollectionPlan, make_pipeline, run, run_bulk
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -106,7 +106,7 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
     from orchestrate.targets import Target
     from reconcile.capture.setup import setup
     from reconcile.dbt.project import Options
-    from reconcile.model_check.judge_model import Asked
+    from reconcile.model_check.judge_model import CheckRequest
     from reconcile.model_check.run import check, open_project
     from reconcile.report.diagnosis import Level
 
@@ -139,18 +139,20 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
             with environment(target.environment()):
                 found = list(setup(open_project(options)))
                 assert not any(finding.level is Level.TROUBLE for finding in found), found
-                check(options, asked=Asked("auto"))  # proves each table once; from then on its changes are followed
+                check(
+                    options, asked=CheckRequest("auto")
+                )  # proves each table once; from then on its changes are followed
         for _ in range(6):
             clock[0] += timedelta(minutes=10)
             marks = [time.monotonic()]
-            plan = Plan(budget=max(20, hourly // 6))
+            plan = CollectionPlan(budget=max(20, hourly // 6))
             run(pipeline, Formula(clock[0]), job="scheduled", plan=plan, content=lambda since: iter(rows[:1]), **how)
             marks.append(time.monotonic())
             manifest = parse(target)
             run_dbt(target, "build", "--selector", "scheduled", *WITHOUT["scheduled"], manifest=manifest)
             marks.append(time.monotonic())
             with environment(target.environment()):
-                report = check(options, asked=Asked("auto"), manifest=manifest)
+                report = check(options, asked=CheckRequest("auto"), manifest=manifest)
             marks.append(time.monotonic())
             assert report.exit_code == 0, report.verdict
             for part, begin, end in zip(parts, marks, marks[1:], strict=False):

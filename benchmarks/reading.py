@@ -24,7 +24,7 @@ from statistics import median
 import httpx
 import psutil
 
-from extract.reading.attempt import Attempt, Source
+from extract.reading.attempt import Attempt, PostSource
 from extract.reading.record import READ
 from extract.site.account import HANDLE
 from extract.sources.browser import BrowserSource
@@ -83,7 +83,7 @@ class Cost:
     memory: float
 
 
-def read(source: Source, wanted: Sequence[str], site: int) -> Cost:
+def read(source: PostSource, wanted: Sequence[str], site: int) -> Cost:
     before = spent(site)[0]
     first = last = memory = 0.0
     count = 0

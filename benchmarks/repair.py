@@ -26,7 +26,7 @@ from orchestrate.dbt import environment
 from orchestrate.servers import lake
 from orchestrate.servers import postgres as warehouse
 from reconcile.dbt.project import Project
-from reconcile.definition.model import Definition, Settings
+from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
 from reconcile.repair.session import Guards, repair_session
@@ -168,7 +168,7 @@ def project_on(connection: Connection) -> Project:
         key=("id",),
         sql="select * from truth",
         contract={},
-        settings=Settings(),
+        settings=ModelSettings(),
         path="kept.sql",
     )
     return Project(connection, (definition,), Path())

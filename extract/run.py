@@ -15,10 +15,10 @@ from dlt.destinations.exceptions import DatabaseException, DestinationConnection
 from psycopg2 import OperationalError
 
 from extract.errors import ExtractError, innermost_line
-from extract.reading.attempt import Attempt, Now, Profile, Source
+from extract.reading.attempt import Attempt, Now, PostSource, Profile
 from extract.reading.post_ids import Network
 from extract.reading.record import Reading
-from extract.settings import FROM_FILES, LOCAL, Settings, secret
+from extract.settings import FROM_FILES, LOCAL, ExtractSettings, secret
 from extract.site.account import Account
 from extract.site.server import Site
 from extract.sources.chromium import find_chromium
@@ -42,7 +42,7 @@ class Place:
 
 
 @contextmanager
-def place(settings: Settings, site: Site | None = None) -> Iterator[Place]:
+def place(settings: ExtractSettings, site: Site | None = None) -> Iterator[Place]:
     """The place that the settings name; for ``local`` a site of our own, started for the while (or ``site``)."""
     if settings.base_url != LOCAL or settings.source in FROM_FILES:
         if settings.source not in FROM_FILES:
@@ -56,7 +56,7 @@ def place(settings: Settings, site: Site | None = None) -> Iterator[Place]:
             yield Place(own.url, settings.account, own.clock.now, own)
 
 
-def make_source(settings: Settings, where: Place) -> Source:
+def make_source(settings: ExtractSettings, where: Place) -> PostSource:
     """The source that the settings name. Without any Chromium the browser gives way to HTTP, with one clear line.
 
     Raises ExtractError where it lacks what it needs: a file, a session that only its owner may read.
@@ -113,7 +113,7 @@ class Parked:
 def collect(
     destination: Destination[Any, Any],
     pipelines_dir: Path,
-    settings: Settings,
+    settings: ExtractSettings,
     job: str,
     *,
     site: Site | None = None,
@@ -128,7 +128,7 @@ def collect(
     """
     with _reachable_warehouse(), place(settings, site) as where:
         pipeline = engagement.make_pipeline(destination, pipelines_dir, progress)
-        plan = engagement.Plan(settings.schedule, settings.budget, settings.new_columns)
+        plan = engagement.CollectionPlan(settings.schedule, settings.budget, settings.new_columns)
         content = _content(settings, where)
         if settings.source == "parquet":
             path = _history(settings, job)
@@ -166,7 +166,7 @@ def _reachable_warehouse() -> Iterator[None]:
         raise ExtractError(f"the warehouse cannot be used: {innermost_line(error)}") from error
 
 
-def _history(settings: Settings, job: str) -> Path:
+def _history(settings: ExtractSettings, job: str) -> Path:
     if job != "backfill":
         raise ExtractError(f"--source parquet loads a whole history, which is no job {job}: add --job backfill")
     if settings.file is None:
@@ -174,7 +174,7 @@ def _history(settings: Settings, job: str) -> Path:
     return Path(settings.file)
 
 
-def _content(settings: Settings, where: Place) -> Content | None:
+def _content(settings: ExtractSettings, where: Place) -> Content | None:
     """The posting bot's rows: from its database or file where one is set; of the local site, the site's; else none."""
     if settings.content_table is not None:
         return read_table(secret("content_credentials"), settings.content_table)

@@ -17,7 +17,7 @@ _SECTION = "sources.engagement"
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExtractSettings:
     """What a run goes by; each field is a key of ``[sources.engagement]``, and is told in docs/collecting.md."""
 
     base_url: str = LOCAL
@@ -47,7 +47,7 @@ _MUST_BE = {
 _CHOICES = {"source": SOURCES, "schedule": SCHEDULES, "new_columns": NEW_COLUMNS}
 
 
-def load_settings(**chosen: str | None) -> Settings:
+def load_settings(**chosen: str | None) -> ExtractSettings:
     """The settings in force; what is ``chosen`` (and not None) goes before what is configured.
 
     Raises ExtractError where a setting has the wrong type, or is none of its choices.
@@ -56,7 +56,7 @@ def load_settings(**chosen: str | None) -> Settings:
     from dlt.common.configuration.exceptions import ConfigurationValueError
 
     found: dict[str, Any] = {}
-    for setting in fields(Settings):
+    for setting in fields(ExtractSettings):
         key = f"{_SECTION}.{setting.name}"
         try:
             value: Any = chosen.get(setting.name)
@@ -66,7 +66,7 @@ def load_settings(**chosen: str | None) -> Settings:
             raise ExtractError(f"{key} must be {_MUST_BE[setting.name]}") from error
         if value is not None:
             found[setting.name] = _checked(setting.name, value)
-    return Settings(**found)
+    return ExtractSettings(**found)
 
 
 def secret(name: str) -> str | None:

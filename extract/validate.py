@@ -20,7 +20,7 @@ FUTURE_TOLERANCE = timedelta(minutes=2)
 _CONFIRMED_AFTER = timedelta(minutes=10)
 
 
-class Verdict(StrEnum):
+class ReadingVerdict(StrEnum):
     ACCEPTED = "accepted"
     SUSPECT = "suspect"
     REJECTED = "rejected"
@@ -61,7 +61,7 @@ class Expected:
 class Judgement:
     """The verdict, the rules that led to it (name: what was found), and warnings that led to nothing."""
 
-    verdict: Verdict
+    verdict: ReadingVerdict
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -69,17 +69,17 @@ class Judgement:
 def judge(attempt: Attempt, expected: Expected, now: datetime) -> Judgement:
     """Accept, hold or refuse one attempt. ``now`` is aware, UTC: nothing may be observed after it."""
     if attempt.reading.status not in READ:
-        return Judgement(Verdict.NONE)
+        return Judgement(ReadingVerdict.NONE)
     warnings = attempt.reading.warnings + tuple(_warned(attempt))
     rejected = tuple(_rejected(attempt, expected, now))
     if rejected:
-        return Judgement(Verdict.REJECTED, rejected, warnings)
+        return Judgement(ReadingVerdict.REJECTED, rejected, warnings)
     suspect = tuple(_suspect(attempt, expected))
     if suspect and not _confirmed(attempt, expected, suspect):
-        return Judgement(Verdict.SUSPECT, suspect, warnings)
+        return Judgement(ReadingVerdict.SUSPECT, suspect, warnings)
     if suspect:
         warnings += tuple(f"confirmed: {reason}" for reason in suspect)
-    return Judgement(Verdict.ACCEPTED, (), warnings)
+    return Judgement(ReadingVerdict.ACCEPTED, (), warnings)
 
 
 def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:

@@ -11,7 +11,7 @@ from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError, Refused
-from reconcile.model_check.judge_model import Asked, judge_definition
+from reconcile.model_check.judge_model import CheckRequest, judge_definition
 from reconcile.repair.session import Applied, Guards, check_guards, repair_session
 from reconcile.report.model import TableReport, Verdict
 from reconcile.report.run_id import now
@@ -98,7 +98,7 @@ class Follower:
 
     def _judge(self, engine: Engine, session: CaptureSession, definition: Definition) -> None:
         proofs = Proofs(self.project.root, self.project.connection.identity)
-        table = judge_definition(engine, definition, Asked("auto"), proofs, now(), capture=session)
+        table = judge_definition(engine, definition, CheckRequest("auto"), proofs, now(), capture=session)
         proofs.keep()
         if table.verdict is Verdict.ERROR:
             raise ReconcileError(table.error or f"{table.name} could not be judged")

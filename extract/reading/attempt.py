@@ -35,7 +35,7 @@ class Profile:
     tweets: int | None
 
 
-class Source(Protocol):
+class PostSource(Protocol):
     """Where readings come from. ``collect`` asks for each wanted id once and may stop early at a wall.
 
     After a wall ``wall`` says which: the posts behind it were not asked for, and no attempt of theirs is yielded.

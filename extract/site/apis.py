@@ -10,7 +10,7 @@ from extract.reading.post_ids import Network
 from extract.site.account import HANDLE, Post
 from extract.site.answers import USER_ID, iso, tombstone
 from extract.site.counters import Truth
-from extract.site.http_answer import Answer, Query, as_json, first
+from extract.site.http_answer import HttpAnswer, Query, as_json, first
 from extract.site.scene import Scene
 
 _EXPORT_HEADER = tuple(
@@ -37,7 +37,7 @@ _EXPORT_HEADER = tuple(
 _MOST_IDS = {"xapi": 100, "bluesky": 25}
 
 
-def api_v2(site: Scene, path: str, query: Query) -> Answer:
+def api_v2(site: Scene, path: str, query: Query) -> HttpAnswer:
     """``GET /2/tweets?ids=``: posts that are gone stand under errors. The server asks for a bearer token, as X does."""
     ids = first(query, "ids").split(",")
     if len(ids) > _MOST_IDS["xapi"]:
@@ -77,7 +77,7 @@ def _v2_row(post: Post, truth: Truth) -> dict[str, Any]:
     }
 
 
-def embed(site: Scene, path: str, query: Query) -> Answer:
+def embed(site: Scene, path: str, query: Query) -> HttpAnswer:
     """The embed endpoint: likes, and the size of the conversation."""
     post, truth = site.shown(first(query, "id"))
     if post is None or truth is None:
@@ -87,7 +87,7 @@ def embed(site: Scene, path: str, query: Query) -> Answer:
     return as_json({**body, "conversation_count": truth.replies, "created_at": iso(post.posted_at), "user": user})
 
 
-def export_csv(site: Scene, path: str, query: Query) -> Answer:
+def export_csv(site: Scene, path: str, query: Query) -> HttpAnswer:
     """The official export of the account's posts, in the header of 2026."""
     file = io.StringIO()
     writer = csv.writer(file)
@@ -101,10 +101,10 @@ def export_csv(site: Scene, path: str, query: Query) -> Answer:
         values = (truth.views, truth.likes, engagements, truth.bookmarks, 0, 0, truth.replies, truth.retweets)
         day = f"{post.posted_at:%a, %b} {post.posted_at.day}, {post.posted_at:%Y}"
         writer.writerow((post.tweet_id, day, post.text, link, *values, truth.views // 50, 0, 0, 0, 0))
-    return Answer(200, "text/csv; charset=utf-8", file.getvalue())
+    return HttpAnswer(200, "text/csv; charset=utf-8", file.getvalue())
 
 
-def bluesky(site: Scene, path: str, query: Query) -> Answer:
+def bluesky(site: Scene, path: str, query: Query) -> HttpAnswer:
     """``getPosts`` (posts that are gone are left out) and ``getProfile``."""
     if path.endswith("getProfile"):
         now = site.clock.now()
@@ -132,7 +132,7 @@ def bluesky(site: Scene, path: str, query: Query) -> Answer:
     return as_json({"posts": posts})
 
 
-def mastodon(site: Scene, path: str, query: Query) -> Answer:
+def mastodon(site: Scene, path: str, query: Query) -> HttpAnswer:
     """One status, with the account's followers in it."""
     post, truth = site.shown(path.rsplit("/", 1)[-1])
     if post is None or truth is None or site.account.network is not Network.MASTODON:

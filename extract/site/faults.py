@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from extract.site import pages
-from extract.site.http_answer import Answer
+from extract.site.http_answer import HttpAnswer
 from extract.site.scene import Scene
 
 _WINDOW_SECONDS = 900  # X's rate limits reset every quarter of an hour
@@ -25,7 +25,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
 
-Spoil = Callable[[Scene, str, Answer], Answer]
+Spoil = Callable[[Scene, str, HttpAnswer], HttpAnswer]
 
 # sentences that stand where a post was, as X words them, and one that no reader has met
 _TOMBSTONES = {
@@ -40,24 +40,24 @@ _TOMBSTONES = {
 _UNAVAILABLE = {"protected": "Protected", "suspended": "Suspended", "age_restricted": "NsfwLoggedOut"}
 
 
-def _rate_limited(site: Scene, path: str, answer: Answer) -> Answer:
+def _rate_limited(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
     reset = str(int(site.clock.now().timestamp()) + _WINDOW_SECONDS)
     headers = {"x-rate-limit-limit": "150", "x-rate-limit-remaining": "0", "x-rate-limit-reset": reset}
-    return Answer(429, "application/json", _errors("Rate limit exceeded.", 88), headers)
+    return HttpAnswer(429, "application/json", _errors("Rate limit exceeded.", 88), headers)
 
 
-def _retry_after(site: Scene, path: str, answer: Answer) -> Answer:
-    return Answer(429, "text/plain", "slow down", {"retry-after": "120"})
+def _retry_after(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
+    return HttpAnswer(429, "text/plain", "slow down", {"retry-after": "120"})
 
 
-def _login_wall(site: Scene, path: str, answer: Answer) -> Answer:
+def _login_wall(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
     if path.startswith("/i/api"):
-        return Answer(401, "application/json", _errors("Could not authenticate you", 32))
-    return Answer(200, "text/html; charset=utf-8", pages.LOGIN_WALL)
+        return HttpAnswer(401, "application/json", _errors("Could not authenticate you", 32))
+    return HttpAnswer(200, "text/html; charset=utf-8", pages.LOGIN_WALL)
 
 
 def _result_of(result: dict[str, Any]) -> Spoil:
-    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
         if not path.startswith("/i/api"):
             return answer
         return replace(answer, code=200, body=json.dumps({"data": {"tweetResult": {"result": result}}}))
@@ -72,7 +72,7 @@ def _tombstone(name: str) -> Spoil:
 def _each_result(change: Callable[[Scene, dict[str, Any]], None]) -> Spoil:
     """Change every live post of an API answer."""
 
-    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
         if not path.startswith("/i/api") or answer.code != 200:
             return answer
         body = json.loads(answer.body)
@@ -144,7 +144,7 @@ def _wrong_post(site: Scene, result: dict[str, Any]) -> None:
 def _in_the_script(*changes: tuple[str, str]) -> Spoil:
     """Change the page's own script: what it asks for, or what it writes on the buttons."""
 
-    def spoil(site: Scene, path: str, answer: Answer) -> Answer:
+    def spoil(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
         body = answer.body
         for old, new in changes if path.startswith("/assets/") else ():
             body = body.replace(old, new)
@@ -154,7 +154,7 @@ def _in_the_script(*changes: tuple[str, str]) -> Spoil:
     return spoil
 
 
-def _clock_jump(site: Scene, path: str, answer: Answer) -> Answer:
+def _clock_jump(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
     site.clock.advance(3600)
     return answer
 
@@ -168,7 +168,7 @@ def _in_trouble(trouble: str) -> Spoil:
 
 
 def _instead(code: int, kind: str, body: str) -> Spoil:
-    return lambda site, path, answer: Answer(code, kind, body)
+    return lambda site, path, answer: HttpAnswer(code, kind, body)
 
 
 _LOAD_SHED = json.dumps({"errors": [{"message": "LoadShed: Load shed due to over capacity", "code": -1}], "data": {}})

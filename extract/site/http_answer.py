@@ -9,7 +9,7 @@ Query = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer; ``trouble`` is what happens to it on the way: slow, hang or half_body."""
 
     code: int
@@ -23,5 +23,5 @@ def first(query: Query, name: str, default: str = "") -> str:
     return query[name][0] if name in query else default
 
 
-def as_json(body: object, code: int = 200) -> Answer:
-    return Answer(code, "application/json", json.dumps(body))
+def as_json(body: object, code: int = 200) -> HttpAnswer:
+    return HttpAnswer(code, "application/json", json.dumps(body))

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from extract.site import answers, apis, pages
 from extract.site.account import HANDLE, Account, Post
 from extract.site.faults import FAULTS, MOVED, SPOILS, Fault
-from extract.site.http_answer import Answer, Query, as_json, first
+from extract.site.http_answer import HttpAnswer, Query, as_json, first
 from extract.site.languages import LANGUAGES
 from extract.site.scene import Clock, Scene
 
@@ -23,7 +23,7 @@ _SLOW_SECONDS = 0.5
 _HANG_SECONDS = 30.0
 
 
-class _Server(ThreadingHTTPServer):
+class _SiteServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -52,7 +52,7 @@ class Site(Scene):
         self.requests: list[str] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self._server = _SiteServer(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -118,14 +118,14 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 unknown = [f["fault"] for f in body if f["fault"] not in FAULTS]
                 if unknown:
                     told = f"no fault {unknown[0]!r}: one of {', '.join(FAULTS)}"
-                    self._send(Answer(400, "text/plain", told))
+                    self._send(HttpAnswer(400, "text/plain", told))
                     return
                 site.faults = [Fault(f["match"], f["fault"], f.get("nth")) for f in body]
                 self._send(as_json({"faults": len(site.faults)}))
             else:
-                self._send(Answer(404, "text/plain", "no such page"))
+                self._send(HttpAnswer(404, "text/plain", "no such page"))
 
-        def _send(self, answer: Answer) -> None:
+        def _send(self, answer: HttpAnswer) -> None:
             data = answer.body.encode()
             if answer.trouble in ("slow", "hang"):
                 site.stopping.wait(_SLOW_SECONDS if answer.trouble == "slow" else _HANG_SECONDS)
@@ -153,7 +153,7 @@ def _result(site: Site, post: Post, generation: str) -> dict[str, Any]:
     return answers.tombstone() if truth is None else answers.tweet_result(post, truth, generation)
 
 
-def _graphql(site: Site, path: str, query: Query) -> Answer:
+def _graphql(site: Site, path: str, query: Query) -> HttpAnswer:
     asked = path.rsplit("/", 1)[-1]
     operation = MOVED.get(asked, asked)
     variables = json.loads(first(query, "variables") or "{}")
@@ -183,30 +183,30 @@ def _graphql(site: Site, path: str, query: Query) -> Answer:
     return as_json({"errors": [{"message": f"no operation {operation}", "code": 404}]}, 404)
 
 
-def _oracle(site: Site, path: str, query: Query) -> Answer:
+def _oracle(site: Site, path: str, query: Query) -> HttpAnswer:
     at = datetime.fromisoformat(first(query, "at")) if "at" in query else site.clock.now()
     truth = site.truth(path.rsplit("/", 1)[-1], at)
     return as_json(None if truth is None else truth.__dict__, 404 if truth is None else 200)
 
 
-def _clock(site: Site, path: str, query: Query) -> Answer:
+def _clock(site: Site, path: str, query: Query) -> HttpAnswer:
     return as_json({"now": site.clock.now().isoformat()})
 
 
-def _content(site: Site, path: str, query: Query) -> Answer:
+def _content(site: Site, path: str, query: Query) -> HttpAnswer:
     rows = site.account.content_rows(site.clock.now())
-    return Answer(200, "application/x-ndjson", "".join(json.dumps(row) + "\n" for row in rows))
+    return HttpAnswer(200, "application/x-ndjson", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _script(site: Site, path: str, query: Query) -> Answer:
-    return Answer(200, "text/javascript; charset=utf-8", pages.SCRIPT)
+def _script(site: Site, path: str, query: Query) -> HttpAnswer:
+    return HttpAnswer(200, "text/javascript; charset=utf-8", pages.SCRIPT)
 
 
-def _robots(site: Site, path: str, query: Query) -> Answer:
-    return Answer(200, "text/plain", "User-agent: *\nAllow: /\n")
+def _robots(site: Site, path: str, query: Query) -> HttpAnswer:
+    return HttpAnswer(200, "text/plain", "User-agent: *\nAllow: /\n")
 
 
-_Route = Callable[[Site, str, Query], Answer]
+_Route = Callable[[Site, str, Query], HttpAnswer]
 _ROUTES: tuple[tuple[str, _Route], ...] = (
     ("/i/api/graphql/", _graphql),
     ("/oracle/", _oracle),
@@ -222,20 +222,20 @@ _ROUTES: tuple[tuple[str, _Route], ...] = (
 )
 
 
-def _page(site: Site, path: str, query: Query) -> Answer:
+def _page(site: Site, path: str, query: Query) -> HttpAnswer:
     """The profile's page or a post's; ``?gen=`` and ``?lang=`` choose another generation or language."""
     bits = [bit for bit in path.split("/") if bit]
     if not bits or bits[0] not in (HANDLE, "i"):
-        return Answer(404, "text/plain", f"no such page; the account is /{HANDLE}")
+        return HttpAnswer(404, "text/plain", f"no such page; the account is /{HANDLE}")
     build = f"b{int(site.clock.now().timestamp()) // 86_400 % 997:03d}"  # operation ids rotate
     generation = first(query, "gen", site.generation)
     language = first(query, "lang", site.language)
     if language not in LANGUAGES:
-        return Answer(400, "text/plain", f"no language {language!r}: one of {', '.join(LANGUAGES)}")
+        return HttpAnswer(400, "text/plain", f"no language {language!r}: one of {', '.join(LANGUAGES)}")
     post, truth = site.shown(bits[2]) if len(bits) >= 3 else (None, None)
     # a signed-out page: JSON-LD, and no question that names the post
     posting = answers.json_ld(post, truth) if generation == "ld" and post and truth else None
     extra = "" if generation in ("a", "ld") else f"&gen={generation}"
     conversation = post is not None and post.target_tweet_id is not None
     html = pages.shell(bits[0], build, extra, posting, language, conversation, signed_out=generation == "ld")
-    return Answer(200, "text/html; charset=utf-8", html)
+    return HttpAnswer(200, "text/html; charset=utf-8", html)

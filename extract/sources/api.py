@@ -23,11 +23,11 @@ from extract.sources.host_policy import Pace
 from extract.sources.request import (
     AGENT,
     TIMEOUT,
-    Answer,
+    ApiAnswer,
     Get,
     NoAnswer,
     Params,
-    Refused,
+    RequestRefused,
     ask,
     check_reached,
     httpx_get,
@@ -71,7 +71,7 @@ class BatchSource:
                 try:
                     path, params = self.question(chunk)
                     body, tries = ask(get, self._refusal, self._pace, self._now, path, params)
-                except Refused as refused:
+                except RequestRefused as refused:
                     if refused.reading.status in WALLS:
                         self.wall = refused.reading
                         return
@@ -92,7 +92,7 @@ class BatchSource:
         """The followers where they are told: the posts are what the run is for, but a wall is a wall."""
         try:
             return self.profile(body, get)
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.reading.status in WALLS:
                 self.wall = refused.reading
             return None
@@ -163,12 +163,12 @@ class XapiSource(BatchSource):
             auth = BearerTokenAuth(token=self._token) if self._token else None
             client = RESTClient(self._base, headers={"user-agent": AGENT}, auth=auth, session=session)
 
-            def get(path: str, params: Params) -> Answer:
+            def get(path: str, params: Params) -> ApiAnswer:
                 try:
                     answer = client.get(path, params=dict(params), timeout=TIMEOUT)
                 except RequestException as error:
                     raise NoAnswer(f"no whole answer ({type(error).__name__})") from error
-                return Answer(answer.status_code, answer.text, answer.headers)
+                return ApiAnswer(answer.status_code, answer.text, answer.headers)
 
             yield get
 

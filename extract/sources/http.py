@@ -15,7 +15,7 @@ from extract.reading.attempt import Attempt, Now, Profile
 from extract.reading.post_ids import Network
 from extract.reading.record import WALLS, Reading, Status
 from extract.sources.host_policy import Pace
-from extract.sources.request import AGENT, TIMEOUT, Refused, ask, check_reached, httpx_get
+from extract.sources.request import AGENT, TIMEOUT, RequestRefused, ask, check_reached, httpx_get
 
 
 def read_profile(body: dict[str, Any], account: str, now: Now) -> Profile | None:
@@ -48,7 +48,7 @@ class HttpSource:
         with self._client() as client:
             try:
                 profile = self._profile(client)
-            except Refused as refused:
+            except RequestRefused as refused:
                 check_reached(self._base, refused)
                 profile = None
                 self._note_wall(refused)
@@ -57,7 +57,7 @@ class HttpSource:
             try:
                 if self.wall is None:
                     yield from self._timeline(client, left)
-            except Refused as refused:
+            except RequestRefused as refused:
                 self._note_wall(refused)
             for tweet_id in left:
                 if self.wall is not None:
@@ -80,7 +80,7 @@ class HttpSource:
             httpx_get(client), graphql_refusal, self._pace, self._now, path, {"variables": json.dumps(variables)}
         )
 
-    def _note_wall(self, refused: Refused) -> None:
+    def _note_wall(self, refused: RequestRefused) -> None:
         if refused.reading.status in WALLS:
             self.wall = refused.reading
 
@@ -112,7 +112,7 @@ class HttpSource:
             body, tries = self._ask(client, operation, variables)
             reading = focal_reading(body["data"], tweet_id, source)
             reading = reading or Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
-        except Refused as refused:
+        except RequestRefused as refused:
             reading, tries = refused.reading, refused.tries
             self._note_wall(refused)
         took = round((time.monotonic() - started) * 1000)

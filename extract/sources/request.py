@@ -25,7 +25,7 @@ _JITTER = 0.25  # seconds at most
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """An HTTP answer: status code, body as text, headers by lower-case name."""
 
     code: int
@@ -33,7 +33,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """An answer that carries no post, after every try that may help: its reading says why."""
 
     def __init__(self, reading: Reading, tries: int = 1) -> None:
@@ -46,18 +46,18 @@ class NoAnswer(Exception):
     """The connection failed, or the body did not come whole."""
 
 
-def check_reached(base: str, refused: Refused) -> None:
+def check_reached(base: str, refused: RequestRefused) -> None:
     """Raise ExtractError where the first question of a run has no answer at all: nothing is there to be read."""
     if refused.reading.status is Status.TIMEOUT:
         raise ExtractError(f"{base} does not answer ({refused.reading.detail}): is it running?") from refused
 
 
-class _Again(Refused):
+class _Again(RequestRefused):
     """Worth another try in a moment."""
 
 
 Params = Mapping[str, str | list[str]]
-Get = Callable[[str, Params], Answer]
+Get = Callable[[str, Params], ApiAnswer]
 Refusal = Callable[[int, str, Mapping[str, str], Any], Reading | None]
 
 
@@ -79,20 +79,20 @@ def ask(
                     raise _Again(Reading(Status.TIMEOUT, detail=str(error))) from error
                 refused = refusal(answer.code, answer.text, answer.headers, now())
                 if refused is not None:
-                    raise _Again(refused) if refused.status in WORTH_ANOTHER_TRY else Refused(refused)
-    except Refused as refused:
-        raise Refused(refused.reading, tries) from refused
+                    raise _Again(refused) if refused.status in WORTH_ANOTHER_TRY else RequestRefused(refused)
+    except RequestRefused as refused:
+        raise RequestRefused(refused.reading, tries) from refused
     return parsed(answer.text), tries
 
 
 def httpx_get(client: httpx.Client) -> Get:
     """``get`` over an httpx client."""
 
-    def get(path: str, params: Params) -> Answer:
+    def get(path: str, params: Params) -> ApiAnswer:
         try:
             answer = client.get(path, params=dict(params))
         except httpx.TransportError as error:
             raise NoAnswer(f"no whole answer ({type(error).__name__})") from error
-        return Answer(answer.status_code, answer.text, answer.headers)
+        return ApiAnswer(answer.status_code, answer.text, answer.headers)
 
     return get

@@ -37,7 +37,7 @@ from extract.staging.bulk_rules import (
     READ_COLUMNS,
     SNAPSHOT_TYPES,
     SOURCE,
-    Asked,
+    BulkLoadRequest,
     accepted_sql,
     fast_sql,
     flagged_sql,
@@ -51,7 +51,7 @@ from extract.staging.bulk_rules import (
 from extract.staging.known_state import candidates, expectations
 from extract.staging.tables import DATASET, snapshot_row
 from extract.summary import Summary
-from extract.validate import CLOCK_TOLERANCE, Expected, Held, Judgement, Known, Verdict, judge
+from extract.validate import CLOCK_TOLERANCE, Expected, Held, Judgement, Known, ReadingVerdict, judge
 
 _REAL, _HELD = "real_tweet_metrics", "quarantined_metrics"
 _READ = ("snapshot_id", "tweet_id", "collected_at", "status", "author", "profile_clicks", *COUNTERS)
@@ -62,7 +62,7 @@ log = logging.getLogger("extract")
 _Row = dict[str, Any]
 
 
-def load_snapshots(pipeline: dlt.Pipeline, asked: Asked, summary: Summary) -> None:
+def load_snapshots(pipeline: dlt.Pipeline, asked: BulkLoadRequest, summary: Summary) -> None:
     """Judge and load every row of a Parquet file, or of all in a folder; the counts go into ``summary``.
 
     Columns: ``tweet_id`` and ``collected_at``, any of the six counters, ``profile_clicks``, ``author``, ``status`` and
@@ -102,7 +102,7 @@ class _Bulk:
     be loaded into each table.
     """
 
-    def __init__(self, scratch: duckdb.DuckDBPyConnection, asked: Asked, posts: dict[str, Candidate]) -> None:
+    def __init__(self, scratch: duckdb.DuckDBPyConnection, asked: BulkLoadRequest, posts: dict[str, Candidate]) -> None:
         self._scratch = scratch
         self._asked = asked
         self._posts = posts
@@ -215,7 +215,7 @@ class _Bulk:
                 judgement, made = self._judge(row, expected)
                 judged[tweet_id].append(made)
                 decided.append((tweet_id, row["collected_at"]))
-                if judgement.verdict is Verdict.SUSPECT:
+                if judgement.verdict is ReadingVerdict.SUSPECT:
                     held[tweet_id].append(Held(row["collected_at"], _counters(row), judgement.reasons))
                     out.append((row["snapshot_id"],))
                 if turn == _ROUNDS - 1 or any(warning.startswith("confirmed: ") for warning in judgement.warnings):
@@ -265,9 +265,9 @@ class _Bulk:
         expected = replace(expected, history=history, held=held)
         for row in rows:
             judgement, made = self._judge(row, expected)
-            if judgement.verdict is Verdict.ACCEPTED:
+            if judgement.verdict is ReadingVerdict.ACCEPTED:
                 insort(history, Known(row["collected_at"], _counters(row)), key=attrgetter("observed_at"))
-            elif judgement.verdict is Verdict.SUSPECT:
+            elif judgement.verdict is ReadingVerdict.SUSPECT:
                 held.append(Held(row["collected_at"], _counters(row), judgement.reasons))
             yield made
 

@@ -40,7 +40,7 @@ SNAPSHOT_TYPES = {name: _TYPES.get(kind, "JSON") for name, kind in TABLES["real_
 
 
 @dataclass(frozen=True)
-class Asked:
+class BulkLoadRequest:
     """A file, or a folder of them; whose posts these are, when it is now (aware, UTC), and the run that loads them."""
 
     path: Path
@@ -124,7 +124,7 @@ def _count(name: str, kind: str | None) -> tuple[str, str | None]:
     return whole, f"{name} is not null and not isnan({name}) and ({whole}) is null"
 
 
-def flagged_sql(asked: Asked) -> str:
+def flagged_sql(asked: BulkLoadRequest) -> str:
     """The posts of ``known`` on a row of which a rule fires: ``odd`` where one that looks at the row alone and keeps it
     out of the sequence does, ``fires`` where one does that compares it with the reading before.
     """
@@ -223,7 +223,7 @@ def _warnings_sql() -> str:
     return f"case when {any_of_them} then to_json(list_filter([{texts}], lambda t: t is not null)) else '[]' end"
 
 
-def fast_sql(asked: Asked) -> str:
+def fast_sql(asked: BulkLoadRequest) -> str:
     """The rows that no rule holds, as ``snapshot_row`` would make them: all that were not judged one by one."""
     values = {
         "posted_at": "posted_at",
@@ -253,7 +253,7 @@ def accepted_sql() -> str:
     """
 
 
-def held_sql(asked: Asked) -> str:
+def held_sql(asked: BulkLoadRequest) -> str:
     """What goes into quarantined_metrics: suspect and rejected rows, and those that could not be judged."""
     unknown = "'unknown_post: content_metadata has no posted decision of it'"
     values = {
@@ -279,7 +279,7 @@ def held_sql(asked: Asked) -> str:
     """
 
 
-def _told_of_all(asked: Asked) -> dict[str, str]:
+def _told_of_all(asked: BulkLoadRequest) -> dict[str, str]:
     return {
         "provenance": quoted(json.dumps(asked.provenance)),
         "selector_used": quoted(SOURCE),

@@ -24,9 +24,9 @@ from extract.due import BUDGET, SCHEDULES, due
 from extract.errors import ExtractError
 from extract.interrupts import interrupts_told
 from extract.process_lock import hold
-from extract.reading.attempt import Now, Source
+from extract.reading.attempt import Now, PostSource
 from extract.staging.bulk_load import load_snapshots
-from extract.staging.bulk_rules import Asked
+from extract.staging.bulk_rules import BulkLoadRequest
 from extract.staging.collect_and_validate import Rows, read_and_judge
 from extract.staging.content_columns import Content, ContentScreen
 from extract.staging.known_state import candidates, expectations
@@ -39,7 +39,7 @@ log = logging.getLogger("extract")
 
 
 @dataclass(frozen=True)
-class Plan:
+class CollectionPlan:
     """How `scheduled` picks, how many posts a run, and what becomes of a content column that staging does not have."""
 
     schedule: str = SCHEDULES[0]
@@ -72,12 +72,12 @@ def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path, progr
 
 def run(
     pipeline: dlt.Pipeline,
-    source: Source,
+    source: PostSource,
     *,
     job: str,
     account: str,
     now: Now,
-    plan: Plan = Plan(),
+    plan: CollectionPlan = CollectionPlan(),
     content: Content | None = None,
     run_id: str | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
@@ -107,7 +107,7 @@ def run_bulk(
     *,
     account: str,
     now: Now,
-    plan: Plan = Plan(),
+    plan: CollectionPlan = CollectionPlan(),
     content: Content | None = None,
     run_id: str | None = None,
 ) -> Summary:
@@ -116,7 +116,7 @@ def run_bulk(
     Raises ExtractError as ``run`` does; nothing of the file is loaded then.
     """
     with _prepared(pipeline, "backfill", run_id, content, now, plan) as summary:
-        loaded_into = Asked(path, account, now(), summary.run_id)
+        loaded_into = BulkLoadRequest(path, account, now(), summary.run_id)
         load_snapshots(pipeline, loaded_into, summary)
         _analyze(pipeline, summary.loaded)
         _check_arrived(pipeline, summary, dict(summary.loaded))
@@ -125,7 +125,7 @@ def run_bulk(
 
 @contextmanager
 def _prepared(
-    pipeline: dlt.Pipeline, job: str, run_id: str | None, content: Content | None, now: Now, plan: Plan
+    pipeline: dlt.Pipeline, job: str, run_id: str | None, content: Content | None, now: Now, plan: CollectionPlan
 ) -> Iterator[Summary]:
     """What every run begins and ends with: alone, on whole tables, with the newest content; its summary told."""
     refusal = "another `dlt pipeline engagement run` is at work here: wait until it ends"

@@ -19,7 +19,7 @@ from extract import VERSION
 from extract.due import Due
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.record import COUNTERS
-from extract.validate import Judgement, Verdict
+from extract.validate import Judgement, ReadingVerdict
 
 DATASET = "staging"
 
@@ -156,7 +156,7 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
         "status": reading.status.value,
         "detail": reading.detail,
         "verdict": judgement.verdict.value,
-        "validation_passed": judgement.verdict is Verdict.ACCEPTED,
+        "validation_passed": judgement.verdict is ReadingVerdict.ACCEPTED,
         "validation_warnings": list(judgement.warnings),
         "anomaly_detected": bool(judgement.reasons),
         "anomaly_reasons": list(judgement.reasons),

@@ -151,7 +151,7 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, 
     from reconcile.dbt.project import Options
     from reconcile.model_check.run import check
     from reconcile.render.human import print_report
-    from reconcile.repair.run import Asked, repair_run
+    from reconcile.repair.run import RepairRequest, repair_run
     from reconcile.report.model import Verdict
     from reconcile.report.progress import Watcher
     from reconcile.state import run_files as history
@@ -174,7 +174,9 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, 
             print_report(drifted, steps.console)
             raise Trouble("reconcile did not find exactly what was broken: this is a bug, please report it")
         print_report(drifted, steps.console)
-        everything = Asked(None, True, allow_delete=True, max_rows=100, max_percent=10.0, confirm=lambda _: True)
+        everything = RepairRequest(
+            None, True, allow_delete=True, max_rows=100, max_percent=10.0, confirm=lambda _: True
+        )
         repaired = repair_run(options, everything, Watcher())
         history.keep(repaired, project)
         print_report(repaired, steps.console)

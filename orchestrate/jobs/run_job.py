@@ -102,13 +102,13 @@ def run_job(
 
 def _check(target: Target, job: str, watcher: Watcher, manifest: Any) -> Report:
     from reconcile.dbt.project import Options
-    from reconcile.model_check.judge_model import Asked
+    from reconcile.model_check.judge_model import CheckRequest
     from reconcile.model_check.run import check
     from reconcile.state import run_files as history
 
     options = Options(project_dir=target.project, profiles_dir=target.project, target=target.name, selector=job)
     try:
-        report = check(options, watcher=watcher, asked=Asked("auto"), manifest=manifest)
+        report = check(options, watcher=watcher, asked=CheckRequest("auto"), manifest=manifest)
     except ReconcileError as error:
         raise Trouble(str(error)) from error
     history.keep(report, target.project)

@@ -42,7 +42,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthCheck:
     """One check: the value that was found (None: there is nothing to measure), and what it means in words."""
 
     check: str
@@ -57,7 +57,7 @@ class Health:
 
     target: str
     at: str
-    findings: tuple[Finding, ...]
+    findings: tuple[HealthCheck, ...]
 
     @property
     def state(self) -> State:
@@ -93,11 +93,11 @@ class Health:
         )
 
 
-def judge(check: str, value: float | None, said: str, limits: dict[str, tuple[float, float]]) -> Finding:
+def judge(check: str, value: float | None, said: str, limits: dict[str, tuple[float, float]]) -> HealthCheck:
     """A finding by its limits; what cannot be measured because there is nothing yet is well."""
     warn, fail = limits[check]
     state = State.OK if value is None or value < warn else State.WARN if value < fail else State.FAIL
-    return Finding(check, state, value, said)
+    return HealthCheck(check, state, value, said)
 
 
 def load_limits() -> dict[str, tuple[float, float]]:
@@ -133,7 +133,7 @@ def find_health(target: Target) -> Health:
         try:
             value, said = look()
         except Exception as error:  # noqa: BLE001 - whatever stands in the way of a look is what there is to tell
-            findings.append(Finding(check, State.FAIL, None, f"cannot be looked at: {_first_line(error)}"))
+            findings.append(HealthCheck(check, State.FAIL, None, f"cannot be looked at: {_first_line(error)}"))
             continue
         findings.append(judge(check, value, said, limits))
     return Health(target.name, now.isoformat(timespec="seconds"), tuple(findings))

@@ -16,7 +16,7 @@ from reconcile.state import run_files as history
 
 
 @dataclass(frozen=True)
-class Status:
+class PipelineStatus:
     """``database`` is a URL without a password; times are UTC; None where there is nothing to tell."""
 
     up: bool
@@ -46,7 +46,7 @@ class Status:
             yield f"  {name:<13} every {job.every_minutes:g} min; {now}; {last}"
 
 
-def find_status() -> Status:
+def find_status() -> PipelineStatus:
     """Look, and change nothing. Raises Trouble outside a project."""
     project = warehouse.main_project()
     server = warehouse.locate(project)
@@ -58,7 +58,7 @@ def find_status() -> Status:
     except ReconcileError:
         last_verdict = None
     url = Target("embedded", project).url
-    return Status(
+    return PipelineStatus(
         up, url, str(server.data), server.export_line, snapshots, last_load, last_verdict, read_state(project)
     )
 

@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
-class Lake:
+class LakeServer:
     """Where a project's lake is reached, and where its tables lie (None: where the server's own catalog puts them)."""
 
     project: Path
@@ -66,16 +66,16 @@ class Lake:
         return {"SPARK_REMOTE": self.remote, **({"LEVELSET_LAKE": self.tables} if self.tables else {})}
 
 
-def locate(project: Path) -> Lake:
+def locate(project: Path) -> LakeServer:
     """The lake of a project; nothing is asked or started. Raises Trouble where SPARK_REMOTE is no such address."""
     remote = os.environ.get("SPARK_REMOTE") or REMOTE
     if not remote.startswith("sc://") or not urlsplit(remote).hostname:
         raise Trouble(f"SPARK_REMOTE is {remote!r}: write it as sc://host:port/;user_id=me;session_id=<uuid>")
     ours = None if "SPARK_REMOTE" in os.environ else str(project / ".levelset" / "lake")
-    return Lake(project, remote, os.environ.get("LEVELSET_LAKE") or ours)
+    return LakeServer(project, remote, os.environ.get("LEVELSET_LAKE") or ours)
 
 
-def start(project: Path, workers: int = WORKERS) -> Lake:
+def start(project: Path, workers: int = WORKERS) -> LakeServer:
     """The lake, served: Sail is started where nobody listens on a port of this machine. Its tables are known then.
 
     Raises Trouble where the extra is not installed, the server cannot be reached or does not start.
@@ -112,11 +112,11 @@ def stop(project: Path) -> bool:
     return True
 
 
-def is_running(lake: Lake) -> bool:
+def is_running(lake: LakeServer) -> bool:
     return _listens(lake)
 
 
-def session(lake: Lake) -> Any:
+def session(lake: LakeServer) -> Any:
     """A Spark session at the lake. Raises Trouble without the extra, a server, or one that knows our client."""
     _need_extra()
     from reconcile.engines.spark import connect
@@ -128,7 +128,7 @@ def session(lake: Lake) -> Any:
         raise Trouble(str(error)) from error
 
 
-def attach(lake: Lake) -> list[str]:
+def attach(lake: LakeServer) -> list[str]:
     """Make the tables that lie in the lake's folder known to its session; which of them were not."""
     if lake.tables is None or "://" in lake.tables:
         return []
@@ -155,7 +155,7 @@ def _is_passing(folder: Path) -> bool:
     return "__dbt_" in folder.name or (folder.parent.name == SCHEMA and folder.name.startswith(PASSING))
 
 
-def _serve(lake: Lake, count: int) -> None:
+def _serve(lake: LakeServer, count: int) -> None:
     """Start Sail, in a process group of its own, and wait until it listens."""
     workers = {"INITIAL_COUNT": count, "MAX_COUNT": count, "TASK_SLOTS": _SLOTS}
     settings = {f"SAIL_CLUSTER__WORKER_{name}": str(value) for name, value in workers.items()}
@@ -183,7 +183,7 @@ def _serve(lake: Lake, count: int) -> None:
     lake.note.write_text(json.dumps({"pid": server.pid, "port": lake.port}))
 
 
-def server_of(lake: Lake) -> int | None:
+def server_of(lake: LakeServer) -> int | None:
     """The process that we started, where it still runs and is the server."""
     try:
         pid = int(json.loads(lake.note.read_text())["pid"])
@@ -193,7 +193,7 @@ def server_of(lake: Lake) -> int | None:
     return pid if b"pysail" in command else None
 
 
-def _listens(lake: Lake) -> bool:
+def _listens(lake: LakeServer) -> bool:
     try:
         with socket.create_connection((lake.host, lake.port), _ANSWERS_WITHIN):
             return True

@@ -10,7 +10,7 @@ Row = dict[str, str | None]
 
 
 @dataclass(frozen=True)
-class Shape:
+class RelationMessage:
     """A relation as a session of decoding describes it: the columns that it publishes, in order."""
 
     oid: int
@@ -35,10 +35,10 @@ class Truncate:
     oids: tuple[int, ...]
 
 
-Message = Shape | Change | Truncate
+Message = RelationMessage | Change | Truncate
 
 
-def decode(data: bytes, shapes: Mapping[int, Shape]) -> Message | None:
+def decode(data: bytes, shapes: Mapping[int, RelationMessage]) -> Message | None:
     """A message about rows or their relation; None for any other. ``shapes`` are those told of before it.
 
     Raises KeyError where a change's relation has not been described, ValueError for what is no such message.
@@ -69,7 +69,7 @@ def commit_end(data: bytes) -> str:
     return f"{high:X}/{low:X}"
 
 
-def _shape(data: bytes) -> Shape:
+def _shape(data: bytes) -> RelationMessage:
     (oid,) = struct.unpack_from(">I", data, 1)
     at = 5
     for _ in range(2):  # the schema's name, the table's
@@ -81,7 +81,7 @@ def _shape(data: bytes) -> Shape:
         end = data.index(b"\0", at + 1)  # after a column's flags
         names.append(data[at + 1 : end].decode())
         at = end + 9  # its type and modifier
-    return Shape(oid, tuple(names))
+    return RelationMessage(oid, tuple(names))
 
 
 def _row(data: bytes, at: int, columns: tuple[str, ...]) -> tuple[Row, int]:

@@ -17,7 +17,7 @@ from reconcile.engines.identifiers import quote
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
-from reconcile.report.diagnosis import Finding, Level
+from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.state.schema import move_out, settle_in, version_of
 
 _OLDEST = 15
@@ -26,14 +26,14 @@ _FULL = 0.8  # of the log that a slot may keep
 _LIMIT = "10GB"
 
 
-def setup(project: Project, unbounded: bool = False) -> Iterator[Finding]:
+def setup(project: Project, unbounded: bool = False) -> Iterator[Diagnosis]:
     """Create slot, publication and state, and publish the tables of the selected models. Can be repeated.
 
     Where something that is needed is missing nothing is created: each thing is one finding, with what mends it.
     ``unbounded`` takes a server that sets no limit to the log an abandoned slot keeps.
     """
     if project.connection.adapter != "postgres":
-        yield Finding(Level.TROUBLE, "capture", "changes are captured on Postgres only: elsewhere checks sweep")
+        yield Diagnosis(Level.TROUBLE, "capture", "changes are captured on Postgres only: elsewhere checks sweep")
         return
     engine = open_engine(project.connection)
     assert isinstance(engine, PostgresEngine)
@@ -46,7 +46,7 @@ def setup(project: Project, unbounded: bool = False) -> Iterator[Finding]:
         try:
             yield from _create(engine, name)
         except EvaluationFailed as error:
-            yield Finding(Level.TROUBLE, "slot", f"{name} could not be created: {error}")
+            yield Diagnosis(Level.TROUBLE, "slot", f"{name} could not be created: {error}")
             return
         vouching = Vouching(engine, name)
         for definition in project.definitions:
@@ -55,10 +55,10 @@ def setup(project: Project, unbounded: bool = False) -> Iterator[Finding]:
         engine.close()
 
 
-def teardown(project: Project) -> Iterator[Finding]:
+def teardown(project: Project) -> Iterator[Diagnosis]:
     """Drop slot, publication and state; the repair journal stays."""
     if project.connection.adapter != "postgres":
-        yield Finding(Level.FINE, "capture", "nothing was set up")
+        yield Diagnosis(Level.FINE, "capture", "nothing was set up")
         return
     engine = open_engine(project.connection)
     assert isinstance(engine, PostgresEngine)
@@ -66,7 +66,7 @@ def teardown(project: Project) -> Iterator[Finding]:
     try:
         if state(engine, name) is not None:
             engine.execute("select pg_drop_replication_slot($1)", [name])
-            yield Finding(Level.FINE, "slot", f"{name} is dropped")
+            yield Diagnosis(Level.FINE, "slot", f"{name} is dropped")
         engine.execute(f'drop publication if exists "{name}"')
         if engine.table_columns(f"{SCHEMA}.capture") is not None:
             for table in NAMES:
@@ -75,14 +75,14 @@ def teardown(project: Project) -> Iterator[Finding]:
                 for table in NAMES:
                     engine.execute(f"drop table {table}")
         move_out(engine)
-        yield Finding(Level.FINE, "capture", "nothing of it is left")
+        yield Diagnosis(Level.FINE, "capture", "nothing of it is left")
     except EvaluationFailed as error:
-        yield Finding(Level.TROUBLE, "capture", f"it could not be taken down: {error}")
+        yield Diagnosis(Level.TROUBLE, "capture", f"it could not be taken down: {error}")
     finally:
         engine.close()
 
 
-def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
+def capture_findings(engine: Engine, project: Project) -> Iterator[Diagnosis]:
     """The slot's state and the models it vouches for."""
     if not isinstance(engine, PostgresEngine):
         return
@@ -95,11 +95,11 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
         )
     slot = state(engine, name)
     if not rows and slot is None:
-        yield Finding(Level.FINE, "capture", "changes are not captured: checks sweep (reconcile setup)")
+        yield Diagnosis(Level.FINE, "capture", "changes are not captured: checks sweep (reconcile setup)")
         return
     if slot is None or not rows or slot["wal_status"] == "lost":
         why = "is gone" if slot is None else "is not known here" if not rows else "was invalidated"
-        yield Finding(Level.TROUBLE, "capture", f"the slot {name} {why}: checks sweep", "reconcile setup")
+        yield Diagnosis(Level.TROUBLE, "capture", f"the slot {name} {why}: checks sweep", "reconcile setup")
         return
     yield _slot(name, slot, rows[0][0])
     vouched = engine.rows(
@@ -114,20 +114,20 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Finding]:
     )
     for model, proven, lsn, since, dirty, why in vouched:
         said = f"vouched for since {lsn} ({since}); {dirty:,} keys to compare" if proven else "not proven level yet"
-        yield Finding(Level.FINE, model.rsplit(".", 1)[-1], f"capture: {said}" + (f"; a sweep: {why}" if why else ""))
+        yield Diagnosis(Level.FINE, model.rsplit(".", 1)[-1], f"capture: {said}" + (f"; a sweep: {why}" if why else ""))
 
 
-def _slot(name: str, slot: dict[str, object], seconds: int) -> Finding:
+def _slot(name: str, slot: dict[str, object], seconds: int) -> Diagnosis:
     lag, kept, safe = (slot[key] for key in ("lag_bytes", "retained_bytes", "safe_bytes"))
     said = f"{name}: {_size(lag)} behind, read {seconds:,} s ago, {_size(kept)} of the log kept"
     if not isinstance(safe, int):
         limit = f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf()"
-        return Finding(Level.WARNING, "capture", f"{said}; without a limit an abandoned slot fills the disk", limit)
+        return Diagnosis(Level.WARNING, "capture", f"{said}; without a limit an abandoned slot fills the disk", limit)
     assert isinstance(kept, int)
     if slot["wal_status"] == "unreserved" or kept > _FULL * (kept + safe):
         said += f"; it is invalidated after {_size(safe)} more"
-        return Finding(Level.TROUBLE, "capture", said, "reconcile check reads it; or raise max_slot_wal_keep_size")
-    return Finding(Level.FINE, "capture", f"{said}; {_size(safe)} more may be kept")
+        return Diagnosis(Level.TROUBLE, "capture", said, "reconcile check reads it; or raise max_slot_wal_keep_size")
+    return Diagnosis(Level.FINE, "capture", f"{said}; {_size(safe)} more may be kept")
 
 
 def _size(count: object) -> str:
@@ -151,11 +151,11 @@ class _Server:
     database: str
 
 
-def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Finding]:
+def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Diagnosis]:
     """What stands in the way of capture, each with the statement that mends it."""
 
-    def trouble(about: str, said: str, mend: str) -> Finding:
-        return Finding(Level.TROUBLE, about, said, mend)
+    def trouble(about: str, said: str, mend: str) -> Diagnosis:
+        return Diagnosis(Level.TROUBLE, about, said, mend)
 
     if engine.pooled():
         yield trouble(
@@ -197,10 +197,10 @@ def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Fin
         yield trouble("server", "nothing limits the log that an abandoned slot keeps: it can fill the disk", mend)
     if server.idle_timeout not in (None, "0"):
         said = f"idle_replication_slot_timeout is {server.idle_timeout}: a slot not read for so long is invalidated"
-        yield Finding(Level.WARNING, "server", said, "check more often than that, or set it to 0")
+        yield Diagnosis(Level.WARNING, "server", said, "check more often than that, or set it to 0")
 
 
-def _create(engine: PostgresEngine, name: str) -> Iterator[Finding]:
+def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
     settle_in(engine, version_of(engine))
     for statement in TABLES:
         engine.execute(statement)
@@ -215,7 +215,7 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Finding]:
         [name],
     )
     if slot is not None and slot["wal_status"] != "lost" and known == [(True,)]:
-        yield Finding(Level.FINE, "slot", f"{name} stands already")
+        yield Diagnosis(Level.FINE, "slot", f"{name} stands already")
         return
     if slot is not None:
         engine.execute("select pg_drop_replication_slot($1)", [name])
@@ -236,22 +236,22 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Finding]:
         " on conflict (slot) do update set system = excluded.system, position = excluded.position",
         [name, position],
     )
-    yield Finding(Level.FINE, "slot", f"{name} is created")
+    yield Diagnosis(Level.FINE, "slot", f"{name} is created")
 
 
-def _publish(vouching: Vouching, definition: Definition) -> Finding:
+def _publish(vouching: Vouching, definition: Definition) -> Diagnosis:
     """Publish a model's tables, as its next sweep would, so that nothing is in that sweep's way."""
     try:
         mapped, why = vouching.publish(definition)
     except ReconcileError as error:
         mapped, why = {}, str(error)
     if why is not None:
-        return Finding(Level.WARNING, definition.name, f"it is swept always: {why}", _after_colon(why))
+        return Diagnosis(Level.WARNING, definition.name, f"it is swept always: {why}", _after_colon(why))
     costly = [mapping.why for mapping in mapped.values() if mapping.why is not None]
     said = "captured from its next level check on"
     if costly:
         said += f"; a change of some sources costs a sweep: {'; '.join(costly)} (meta.reconcile.key_from can say)"
-    return Finding(Level.FINE, definition.name, said)
+    return Diagnosis(Level.FINE, definition.name, said)
 
 
 def _after_colon(why: str) -> str | None:

@@ -17,14 +17,14 @@ import psycopg
 
 from reconcile.capture.changed_keys import Dirty, Marked, Model
 from reconcile.capture.key_mapping import Mapping
-from reconcile.capture.pgoutput import Shape, Truncate, commit_end, decode
+from reconcile.capture.pgoutput import RelationMessage, Truncate, commit_end, decode
 from reconcile.capture.tables import CAP, CHANGES
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
 
 _AT_ONCE = 50_000  # changes peeked at once; a longer transaction comes whole
-_MOST = 2 * CAP  # differing changes taken from one peek
+_MAX_CHANGES_PER_PEEK = 2 * CAP  # differing changes taken from one peek
 _VISIBLE_SECONDS = 10.0
 _BUSY_SECONDS = 5.0  # how long another session may have the slot
 # Whether a snapshot taken now sees all of these transactions, given by their lower 32 bits. One that is at or above the
@@ -104,9 +104,9 @@ class Slot:
         return peeked.position
 
     def _peek(self, target: str) -> _Peeked:
-        arguments = [self.name, target, _AT_ONCE, f'"{self.name}"', _MOST + 1]
+        arguments = [self.name, target, _AT_ONCE, f'"{self.name}"', _MAX_CHANGES_PER_PEEK + 1]
         rows = self._engine.rows(CHANGES, arguments)
-        if len(rows) > _MOST:
+        if len(rows) > _MAX_CHANGES_PER_PEEK:
             # which they are does not matter, nor what comes after them: any key may have changed by now
             return _Peeked([], target, cut=True)
         changes = [(xid, bytes(data)) for xid, data in rows]
@@ -167,10 +167,10 @@ class Slot:
             return
         xmax = int(self._engine.one(_OWN_XID)[0])
         found = Dirty(self._engine, models, xmax)
-        shapes: dict[int, Shape] = {}
+        shapes: dict[int, RelationMessage] = {}
         for low, data in peeked.changes:
             message, xid = decode(data, shapes), xmax - ((xmax - low) & 0xFFFFFFFF)
-            if isinstance(message, Shape):
+            if isinstance(message, RelationMessage):
                 if shapes.get(message.oid, message) != message:
                     found.every_key_of(message.oid, "its columns changed", xid)
                 shapes[message.oid] = message

@@ -12,7 +12,7 @@ import click
 
 from reconcile.commands.options import options_of, project_options
 from reconcile.errors import ReconcileError
-from reconcile.report.diagnosis import Finding, Level
+from reconcile.report.diagnosis import Diagnosis, Level
 
 _output = click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 
@@ -45,15 +45,15 @@ def teardown(output: str, **given: Any) -> int:
 
 
 def _said(run: Any, output: str) -> int:
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     try:
-        found: Iterable[Finding] = run()
+        found: Iterable[Diagnosis] = run()
         for finding in found:
             findings.append(finding)
             if output == "human":
                 click.echo(finding.line())
     except ReconcileError as error:
-        findings.append(Finding(Level.TROUBLE, "project", str(error)))
+        findings.append(Diagnosis(Level.TROUBLE, "project", str(error)))
         click.echo(f"Error: {error}", err=True)
     code = 2 if any(finding.level is Level.TROUBLE for finding in findings) else 0
     if output == "json":

@@ -49,10 +49,10 @@ def check(fail_on: str | None, scope: str, keys: str | None, record: bool, **giv
 
     def run(watcher: Watcher) -> Report:
         from reconcile.compare.key_filter import read_keys
-        from reconcile.model_check.judge_model import Asked
+        from reconcile.model_check.judge_model import CheckRequest
         from reconcile.model_check.run import check as run_check
 
-        asked = Asked("keys", read_keys(keys)) if keys is not None else Asked(scope)
+        asked = CheckRequest("keys", read_keys(keys)) if keys is not None else CheckRequest(scope)
         return run_check(options_of(given), kinds, watcher, asked, start_record=record)
 
     return judging("check", given, run)
@@ -86,10 +86,10 @@ def diff(left: str, right: str, **given: Any) -> int:
 
     def run(watcher: Watcher) -> Report:
         from reconcile.dbt.project import Options
-        from reconcile.table_diff.run import Asked
+        from reconcile.table_diff.run import DiffRequest
         from reconcile.table_diff.run import diff as run_diff
 
-        asked = Asked(
+        asked = DiffRequest(
             left,
             right,
             key=_listed(given["key"]),
@@ -162,9 +162,9 @@ def repair(**given: Any) -> int:
     """
 
     def run(watcher: Watcher) -> Report:
-        from reconcile.repair.run import Asked, repair_run
+        from reconcile.repair.run import RepairRequest, repair_run
 
-        asked = Asked(
+        asked = RepairRequest(
             plan_file=given["plan_file"],
             apply=given["apply"],
             allow_delete=given["allow_delete"],

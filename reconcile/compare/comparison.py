@@ -37,7 +37,7 @@ _STREAMED = 50_000  # differing rows read one by one; beyond that they are count
 
 
 @dataclass(frozen=True)
-class Judged:
+class Compared:
     """What a comparison found; ``rows_expected`` and ``rows_actual`` count every row of both sides."""
 
     drift: Drift
@@ -50,13 +50,13 @@ class Judged:
     causes: dict[str, int] = field(default_factory=dict)  # by shape, where it was asked for and could be told
 
 
-def combined(parts: Sequence[Judged], sample_limit: int = SAMPLE_LIMIT) -> Judged:
+def combined(parts: Sequence[Compared], sample_limit: int = SAMPLE_LIMIT) -> Compared:
     """The parts of one comparison as one: they have the same columns, and no key in common."""
     drift = sum((part.drift for part in parts), Drift())
     columns = sum((Counter(part.columns) for part in parts), Counter[str]())
     causes = sum((Counter(part.causes) for part in parts), Counter[str]())
     samples = tuple(sample for part in parts for sample in part.samples)[:sample_limit]
-    return Judged(
+    return Compared(
         drift=replace(drift, schema=parts[0].drift.schema),
         columns=dict(columns),
         schema_changes=parts[0].schema_changes,
@@ -78,7 +78,7 @@ def judge(
     step: Step = lambda done, whole: None,
     brief: bool = False,
     shape_of: ShapeOf | None = None,
-) -> Judged:
+) -> Compared:
     """Compare. To be called inside ``engine.snapshot()``: every statement of it must see one state.
 
     A level table costs one statement a piece of it, each of which returns one row. The rows that differ come in the
@@ -107,7 +107,7 @@ def judge(
         null_key = int(max(surplus_e, surplus_a))
         samples += islice(_surplus(engine, comparison, Rows.NULL_KEYS, "null_key", sample_limit), sample_limit)
     drift = replace(found.drift, null_key=null_key, schema=len(prepared.schema_changes))
-    return Judged(
+    return Compared(
         drift=drift,
         columns={c.name: found.columns[c.name] for c in prepared.comparison.columns if found.columns[c.name]},
         schema_changes=prepared.schema_changes,
@@ -349,7 +349,7 @@ def _surplus(
         yield Sample(kind, {part.name: _text(v) for part, v in zip(comparison.key, named, strict=True)}, cells)
 
 
-def _judge_bag(engine: Engine, prepared: Prepared, sample_limit: int) -> Judged:
+def _judge_bag(engine: Engine, prepared: Prepared, sample_limit: int) -> Compared:
     comparison = prepared.comparison
     surplus_e, surplus_a, rows_e, rows_a = (int(n) for n in engine.one(surplus_counts_sql(comparison, Rows.ALL)))
     samples = []
@@ -364,4 +364,4 @@ def _judge_bag(engine: Engine, prepared: Prepared, sample_limit: int) -> Judged:
             }
             samples.append(Sample(kind, {}, cells))
     drift = Drift(missing=surplus_e, extra=surplus_a, schema=len(prepared.schema_changes))
-    return Judged(drift, {}, prepared.schema_changes, tuple(samples), drift.of_rows() > len(samples), rows_e, rows_a)
+    return Compared(drift, {}, prepared.schema_changes, tuple(samples), drift.of_rows() > len(samples), rows_e, rows_a)

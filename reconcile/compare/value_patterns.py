@@ -21,7 +21,7 @@ Values = tuple[str, str | None, str | None]  # a differing column, its expected 
 ShapeOf = Callable[[Sequence[Values]], str]
 
 
-class Shape(StrEnum):
+class ValuePattern(StrEnum):
     """In the order in which they are looked for: a row has the first that one of its columns shows."""
 
     ZEROED = "zeroed"  # 0, where the other side has a number
@@ -35,23 +35,23 @@ class Shape(StrEnum):
 def shape_of(differing: Sequence[Values], bases: Mapping[str, str]) -> str:
     """The shape of a changed row: RIGHT's values as against LEFT's. ``bases``: each column's base type."""
     found = {_shape(bases.get(name, "").lower(), expected, actual) for name, expected, actual in differing}
-    return next(shape for shape in Shape if shape in found or shape is Shape.OTHER).value
+    return next(shape for shape in ValuePattern if shape in found or shape is ValuePattern.OTHER).value
 
 
-def _shape(base: str, expected: str | None, actual: str | None) -> Shape:
+def _shape(base: str, expected: str | None, actual: str | None) -> ValuePattern:
     if actual is None:
-        return Shape.NULLED
+        return ValuePattern.NULLED
     number = _number(actual) if base in _NUMBERS else None
     if number == 0:
-        return Shape.ZEROED
+        return ValuePattern.ZEROED
     if expected is None:
-        return Shape.FILLED
+        return ValuePattern.FILLED
     if base.startswith(_TIMES):
-        return Shape.TIME_SHIFTED
+        return ValuePattern.TIME_SHIFTED
     other = _number(expected) if number is not None else None
     if number is not None and other and (number / other in _SCALES or other / number in _SCALES):
-        return Shape.SCALED
-    return Shape.OTHER
+        return ValuePattern.SCALED
+    return ValuePattern.OTHER
 
 
 def _number(text: str) -> Decimal | None:

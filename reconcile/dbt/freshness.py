@@ -12,7 +12,7 @@ from reconcile.engines.factory import Connection
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFreshnessRule:
     """A source with a freshness of its own: ``newest_sql`` yields when its newest row was loaded.
 
     ``status`` is dbt's own rule: an age in seconds -> pass, warn or error.
@@ -30,7 +30,7 @@ class Surroundings:
     """``panels``: title and relation of each model with a ``meta.reconcile.panel``."""
 
     connection: Connection
-    sources: tuple[Source, ...]
+    sources: tuple[SourceFreshnessRule, ...]
     panels: tuple[tuple[str, str], ...]
 
 
@@ -59,11 +59,11 @@ def _tells_its_age(node: Any) -> bool:
     return bool(node.has_freshness and (node.loaded_at_field or getattr(node, "loaded_at_query", None)))
 
 
-def _source(node: Any) -> Source:
+def _source(node: Any) -> SourceFreshnessRule:
     limits = node.freshness
     where = f" where {limits.filter}" if limits.filter else ""
     newest = f"select max({node.loaded_at_field}) from {node.relation_name}{where}"
-    return Source(
+    return SourceFreshnessRule(
         name=f"{node.source_name}.{node.name}",
         newest_sql=getattr(node, "loaded_at_query", None) or newest,
         status=lambda age: str(limits.status(age)),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconcile.definition.model import Settings
+from reconcile.definition.model import ModelSettings
 from reconcile.errors import ProjectError
 
 
-def settings_of(node: Any) -> Settings:
+def settings_of(node: Any) -> ModelSettings:
     """A dbt node's settings. Raises ProjectError for one that does not exist."""
     meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
     unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty", "panel"}
@@ -19,7 +19,7 @@ def settings_of(node: Any) -> Settings:
     never_updated = (
         getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
     )
-    return Settings(
+    return ModelSettings(
         key=names_of(meta["key"]) if meta.get("key") else None,
         ignore=frozenset(names_of(meta.get("ignore") or []) + names_of(never_updated)),
         tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},

@@ -22,7 +22,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ModelSettings:
     """A model's ``config.meta.reconcile``, all optional."""
 
     key: tuple[str, ...] | None = None
@@ -43,7 +43,7 @@ class Definition:
     key: tuple[str, ...]
     sql: str | None
     contract: Mapping[str, str]
-    settings: Settings
+    settings: ModelSettings
     path: str
     declared_in: str | None = None  # the yml file that names it
     unverifiable: str | None = None

@@ -15,30 +15,30 @@ from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError
 from reconcile.model_check.hints import index_config
 from reconcile.model_check.run import open_project
-from reconcile.report.diagnosis import Finding, Level
+from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.state.proofs import Proofs
 
 _SUPPORTED = ("1.11",)  # dbt-core, as tested
 
 
-def examine(options: Options) -> Iterator[Finding]:
+def examine(options: Options) -> Iterator[Diagnosis]:
     """Findings about dbt, the project, the database, and each selected model."""
     yield _dbt()
     try:
         project = open_project(options)
     except ReconcileError as error:
-        yield Finding(Level.TROUBLE, "project", str(error))
+        yield Diagnosis(Level.TROUBLE, "project", str(error))
         return
     count = len(project.definitions)
-    yield Finding(Level.FINE, "project", f"{count} incremental models selected, target {project.connection.target}")
+    yield Diagnosis(Level.FINE, "project", f"{count} incremental models selected, target {project.connection.target}")
     yield _state(project.root)
     try:
         engine = open_engine(project.connection)
     except ReconcileError as error:
-        yield Finding(Level.TROUBLE, "database", str(error))
+        yield Diagnosis(Level.TROUBLE, "database", str(error))
         return
     try:
-        yield Finding(Level.FINE, "database", engine.about())
+        yield Diagnosis(Level.FINE, "database", engine.about())
         yield _repair(engine)
         yield from capture_findings(engine, project)
         proofs = Proofs(project.root, project.connection.identity)
@@ -48,24 +48,28 @@ def examine(options: Options) -> Iterator[Finding]:
         engine.close()
 
 
-def _dbt() -> Finding:
+def _dbt() -> Diagnosis:
     try:
         found = version("dbt-core")
     except PackageNotFoundError:
-        return Finding(
+        return Diagnosis(
             Level.TROUBLE, "dbt", "dbt-core is not installed beside reconcile", "pip install dbt-core and an adapter"
         )
     if found.rsplit(".", 1)[0] not in _SUPPORTED:
         tested = ", ".join(_SUPPORTED)
-        return Finding(Level.WARNING, "dbt", f"dbt-core {found} was not tested", f"use dbt-core {tested} where you can")
-    return Finding(Level.FINE, "dbt", f"dbt-core {found}")
+        return Diagnosis(
+            Level.WARNING, "dbt", f"dbt-core {found} was not tested", f"use dbt-core {tested} where you can"
+        )
+    return Diagnosis(Level.FINE, "dbt", f"dbt-core {found}")
 
 
-def _state(root: Path) -> Finding:
+def _state(root: Path) -> Diagnosis:
     folder = next(path for path in (root / "target" / "reconcile", root / "target", root) if path.exists())
     if os.access(folder, os.W_OK):
-        return Finding(Level.FINE, "state", f"past runs, builds and proofs are kept in {root / 'target' / 'reconcile'}")
-    return Finding(
+        return Diagnosis(
+            Level.FINE, "state", f"past runs, builds and proofs are kept in {root / 'target' / 'reconcile'}"
+        )
+    return Diagnosis(
         Level.WARNING,
         "state",
         f"{folder} cannot be written: no pending rows, causes or history are known",
@@ -73,52 +77,52 @@ def _state(root: Path) -> Finding:
     )
 
 
-def _repair(engine: Engine) -> Finding:
+def _repair(engine: Engine) -> Diagnosis:
     if engine.kind == "duckdb":
         said = "one process has the file: a repair needs it to itself, and locks no single rows"
-        return Finding(Level.FINE, "repair", said)
+        return Diagnosis(Level.FINE, "repair", said)
     if isinstance(engine, CommitsStatements):
         said = "a table is repaired by one MERGE, noted in schema reconcile before; one at a time on this machine"
-        return Finding(Level.FINE, "repair", said)
+        return Diagnosis(Level.FINE, "repair", said)
     if engine.may_journal():
-        return Finding(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
+        return Diagnosis(Level.FINE, "repair", "this role may keep the journal in schema reconcile")
     said = "this role may check and not repair: it cannot create or write schema reconcile"
-    return Finding(Level.WARNING, "repair", said, f'create schema reconcile authorization "{engine.role()}"')
+    return Diagnosis(Level.WARNING, "repair", said, f'create schema reconcile authorization "{engine.role()}"')
 
 
-def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[Finding]:
+def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[Diagnosis]:
     name = definition.name
     if definition.unverifiable is not None:
-        yield Finding(Level.TROUBLE, name, f"it is never judged: {definition.unverifiable}")
+        yield Diagnosis(Level.TROUBLE, name, f"it is never judged: {definition.unverifiable}")
         return
     try:
         columns = engine.table_columns(definition.relation_name)
     except ReconcileError as error:
-        yield Finding(Level.TROUBLE, name, str(error))
+        yield Diagnosis(Level.TROUBLE, name, str(error))
         return
     if columns is None:
         said = f"{definition.relation_name} does not exist"
-        yield Finding(Level.TROUBLE, name, said, f"dbt build -s {name}")
+        yield Diagnosis(Level.TROUBLE, name, said, f"dbt build -s {name}")
         return
     if not engine.may_read(definition.relation_name):
         grant = f'grant select on {definition.relation_name} to "{engine.role()}"'
-        yield Finding(Level.TROUBLE, name, "this role may not read its table", grant)
+        yield Diagnosis(Level.TROUBLE, name, "this role may not read its table", grant)
         return
     lacking = [part for part in definition.key if part.isidentifier() and part not in {c.name for c in columns}]
     if lacking:
         mend = f"mend unique_key, or set meta.reconcile.key, in {definition.path}"
-        yield Finding(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
+        yield Diagnosis(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
         return
     yield from _warnings(engine, definition)
     proof = proofs.of(definition.unique_id)
     when = f"proven level {proof.moment.at}" if proof is not None else "not proven level yet"
-    yield Finding(Level.FINE, name, f"can be judged; {when}")
+    yield Diagnosis(Level.FINE, name, f"can be judged; {when}")
 
 
-def _warnings(engine: Engine, definition: Definition) -> Iterator[Finding]:
+def _warnings(engine: Engine, definition: Definition) -> Iterator[Diagnosis]:
     name = definition.name
     if not definition.key:
-        yield Finding(
+        yield Diagnosis(
             Level.WARNING,
             name,
             "it has no unique_key: rows are compared as a multiset, without keys, causes or a cheap repair",
@@ -126,9 +130,9 @@ def _warnings(engine: Engine, definition: Definition) -> Iterator[Finding]:
         )
     elif engine.has_index(definition.relation_name, definition.key) is False:
         said = "no index begins with its key: builds and checks by key read the whole table"
-        yield Finding(Level.WARNING, name, said, f"add {index_config(definition.key)} to its config")
+        yield Diagnosis(Level.WARNING, name, said, f"add {index_config(definition.key)} to its config")
     if engine.analyzed(definition.relation_name) is False:
-        yield Finding(
+        yield Diagnosis(
             Level.WARNING,
             name,
             "its table has no statistics: the planner guesses, and progress is not told",
@@ -136,14 +140,14 @@ def _warnings(engine: Engine, definition: Definition) -> Iterator[Finding]:
         )
     silent = [relation for relation, loaded_at in definition.sources.items() if loaded_at is None]
     if silent:
-        yield Finding(
+        yield Diagnosis(
             Level.WARNING,
             name,
             f"{silent[0]} tells no load time: rows that the last build could not see count as drift",
             "declare loaded_at_field on the source",
         )
     elif definition.built_at is None:
-        yield Finding(
+        yield Diagnosis(
             Level.WARNING,
             name,
             "no build of it is noted here: rows that the last build could not see count as drift",

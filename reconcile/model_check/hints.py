@@ -18,7 +18,7 @@ from reconcile.model_check.causes import Cause
 from reconcile.report.model import Sample
 
 _WORTH_AN_INDEX = 10_000  # rows of a table: below, scanning it costs next to nothing
-_MOST = 0.9  # the share of late rows that the second, shorter look-back is told for
+_COVERED_SHARE = 0.9  # the share of late rows that the second, shorter look-back is told for
 
 
 def hints_for(
@@ -70,9 +70,9 @@ def _look_back(engine: Engine, definition: Definition, samples: Sequence[Sample]
     of = every if len(behind) == late else f"the {len(behind):,} late keys looked at, of {late:,}"
     wide = _spelled(behind[-1], watermark.kind)
     said = f"the filter on {column} passed over them: a look-back of {wide} would have caught {of}"
-    most = behind[int(len(behind) * _MOST) - 1]
+    most = behind[int(len(behind) * _COVERED_SHARE) - 1]
     if len(behind) >= 10 and most < behind[-1]:
-        said += f", {_spelled(most, watermark.kind)} {_MOST:.0%} of them"
+        said += f", {_spelled(most, watermark.kind)} {_COVERED_SHARE:.0%} of them"
     yield said
 
 

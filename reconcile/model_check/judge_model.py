@@ -10,7 +10,7 @@ from typing import Any
 
 from reconcile.capture.session import CaptureSession, Route
 from reconcile.compare.align import Prepared, prepare, stored_sql
-from reconcile.compare.comparison import Judged, judge
+from reconcile.compare.comparison import Compared, judge
 from reconcile.compare.key_filter import Keys, Values, condition
 from reconcile.compare.key_ranges import narrowed
 from reconcile.compare.multiset import Rows, surplus_counts_sql
@@ -34,7 +34,7 @@ _EMPTY = "both sides are empty: nothing was compared"
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckRequest:
     """What to look at in a model: ``keys`` None for every row. ``mode`` is the scope's name in the report.
 
     ``brief`` asks only whether it drifted, not how and why.
@@ -57,7 +57,7 @@ class _Unjudged(Exception):
 def judge_definition(
     engine: Engine,
     definition: Definition,
-    asked: Asked = Asked(),
+    asked: CheckRequest = CheckRequest(),
     proofs: Proofs | None = None,
     at: str = "",
     watcher: Watcher = Watcher(),  # noqa: B008  does nothing
@@ -115,7 +115,7 @@ def judge_definition(
 
 @dataclass(frozen=True)
 class _FoundHere:
-    judged: Judged
+    judged: Compared
     scope: Scope
     causes: dict[str, int]
     hints: tuple[str, ...]
@@ -143,7 +143,7 @@ class _EveryRow(Exception):
     why: str
 
 
-def _judged_by_scope(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
+def _judged_by_scope(engine: Engine, definition: Definition, asked: CheckRequest, run: _Run) -> _FoundHere:
     if definition.unverifiable is not None or definition.sql is None:
         raise _Unjudged(Verdict.UNVERIFIED, definition.unverifiable or "it has no definition")
     if asked.mode not in ("auto", "capture"):
@@ -175,7 +175,7 @@ def _judged_by_scope(engine: Engine, definition: Definition, asked: Asked, run: 
     return found.because(note)
 
 
-def _not_level(judged: Judged) -> list[Values] | None:
+def _not_level(judged: Compared) -> list[Values] | None:
     """The keys that are not level, pending ones with them; None where not all of them are told."""
     if judged.truncated or judged.drift.schema:
         return None
@@ -202,13 +202,13 @@ def _captured(engine: Engine, definition: Definition, run: _Run, capture: Captur
             if judged.drift.of_rows():
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
-            judged = Judged(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
+            judged = Compared(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
     unsettled = _why_unsettled(engine, by_key, keys) if keys else None
     kept = _not_level(judged)
     if kept is not None:
         capture.settle(definition, sorted(set(keys) - set(kept), key=str), snapshot)
     changed = f"{len(keys):,} keys changed" if keys else "no key changed"
-    scope = _scope(definition, judged, Asked("capture"), keys, unsettled)
+    scope = _scope(definition, judged, CheckRequest("capture"), keys, unsettled)
     reason = f"{changed} since it was proven level ({since})" + scope.reason.removeprefix(_ONLY_KEYS)
     return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot)
 
@@ -230,7 +230,7 @@ def _prepared(engine: Engine, definition: Definition) -> Prepared:
     return prepared
 
 
-def _judged(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> _FoundHere:
+def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _Run) -> _FoundHere:
     keys = asked.keys.of(definition.key) if asked.keys is not None else None
     unsettled = None
     if engine.table_columns(definition.relation_name) is not None:
@@ -262,8 +262,8 @@ def _judged(engine: Engine, definition: Definition, asked: Asked, run: _Run) -> 
 
 
 def _explained(
-    engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, found: Judged
-) -> tuple[Judged, dict[str, int]]:
+    engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, found: Compared
+) -> tuple[Compared, dict[str, int]]:
     drift = found.drift
     plain = drift.missing + drift.extra + drift.changed
     causes = find_causes(engine, definition, prepared, proof, found.samples, plain, drift.duplicate)
@@ -271,7 +271,7 @@ def _explained(
 
 
 def _scope(
-    definition: Definition, found: Judged, asked: Asked, keys: list[Values] | None, unsettled: str | None
+    definition: Definition, found: Compared, asked: CheckRequest, keys: list[Values] | None, unsettled: str | None
 ) -> Scope:
     reason = "every row of both sides was compared"
     if keys is not None:

@@ -14,14 +14,14 @@ from reconcile.dbt.yaml_location import find_declared
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import before_connect, open_engine
-from reconcile.model_check.judge_model import Asked, judge_definition
+from reconcile.model_check.judge_model import CheckRequest, judge_definition
 from reconcile.report.model import Report, TableReport, Verdict
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import new_run_id, now
 from reconcile.state.proofs import Proofs
 from reconcile.state.verdict_table import record
 
-_EVERYTHING = Asked()
+_EVERYTHING = CheckRequest()
 _SILENT = Watcher()
 _BETWEEN_CANCELS = 0.1  # seconds
 
@@ -35,7 +35,7 @@ def check(
     options: Options,
     fail_on: tuple[str, ...] = (),
     watcher: Watcher = _SILENT,
-    asked: Asked = _EVERYTHING,
+    asked: CheckRequest = _EVERYTHING,
     start_record: bool = False,
     manifest: Any = None,
 ) -> Report:
@@ -64,7 +64,9 @@ def check(
     return report
 
 
-def check_tables(project: Project, watcher: Watcher = _SILENT, asked: Asked = _EVERYTHING) -> tuple[TableReport, ...]:
+def check_tables(
+    project: Project, watcher: Watcher = _SILENT, asked: CheckRequest = _EVERYTHING
+) -> tuple[TableReport, ...]:
     """Judge the project's definitions, as many at once as the profile has threads, in their order.
 
     Interrupted, it stops the statements that run and leaves no transaction open.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 
-from reconcile.dbt.freshness import Source, look_around
+from reconcile.dbt.freshness import SourceFreshnessRule, look_around
 from reconcile.dbt.project import Options
 from reconcile.engines.base import Column, Engine
 from reconcile.engines.factory import before_connect, open_engine
@@ -102,7 +102,7 @@ def _panel(engine: Engine, title: str, relation: str, columns: Sequence[Column])
     return Panel(title, tuple(column.name for column in columns), tuple(rows[:_PANEL_ROWS]), len(rows) > _PANEL_ROWS)
 
 
-def _freshness(engine: Engine, source: Source) -> SourceFreshness:
+def _freshness(engine: Engine, source: SourceFreshnessRule) -> SourceFreshness:
     limits = (source.warn_after, source.error_after)
     try:
         (newest,) = engine.one(source.newest_sql)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconcile.render.text import causes_of, key_of, kinds, shown
 from reconcile.report.model import Report, TableReport, Verdict
 
-_MOST = 10  # GitHub keeps ten annotations of a level a step
+_ANNOTATIONS_PER_STEP = 10  # GitHub keeps ten annotations of a level a step
 _LEVELS = ("error", "warning", "notice")
 
 
@@ -52,10 +52,13 @@ def _declared(table: TableReport) -> str:
 
 
 def _capped(level: str, lines: list[str]) -> list[str]:
-    if len(lines) <= _MOST:
+    if len(lines) <= _ANNOTATIONS_PER_STEP:
         return lines
-    more = len(lines) - _MOST + 1
-    return [*lines[: _MOST - 1], f"::{level} title=reconcile::{more} more models are not level: see the report"]
+    more = len(lines) - _ANNOTATIONS_PER_STEP + 1
+    return [
+        *lines[: _ANNOTATIONS_PER_STEP - 1],
+        f"::{level} title=reconcile::{more} more models are not level: see the report",
+    ]
 
 
 def _data(text: str) -> str:

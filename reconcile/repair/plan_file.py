@@ -62,7 +62,7 @@ class PlannedTable:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RepairPlan:
     """The head of a plan; its rows stand in a session or a file. ``database`` is the connection's identity, without
     user or password."""
 
@@ -80,7 +80,7 @@ Rows = Iterable[tuple[int, PlannedRow]]  # each with the number of its table in 
 class _Seal:
     """The hash of everything in a plan, row by row: an edited plan no longer carries its own."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RepairPlan) -> None:
         self._hash = hashlib.sha256()
         self._add(asdict(plan))
 
@@ -97,12 +97,12 @@ class _Seal:
         self._hash.update(json.dumps(value, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
-def new_plan(plan_id: str, target: str, database: str, tables: tuple[PlannedTable, ...]) -> Plan:
+def new_plan(plan_id: str, target: str, database: str, tables: tuple[PlannedTable, ...]) -> RepairPlan:
     created = datetime.now(UTC).replace(microsecond=0)
-    return Plan(plan_id, target, database, created.isoformat(), (created + VALID_FOR).isoformat(), tables)
+    return RepairPlan(plan_id, target, database, created.isoformat(), (created + VALID_FOR).isoformat(), tables)
 
 
-def write_plan(plan: Plan, rows: Rows, path: Path) -> None:
+def write_plan(plan: RepairPlan, rows: Rows, path: Path) -> None:
     """Write a plan whole or not at all, a row a line, in flat memory. Raises Refused where it cannot be written."""
     seal = _Seal(plan)
     head = json.dumps({"plan_version": PLAN_VERSION, **asdict(plan)}, indent=1, ensure_ascii=False)
@@ -121,7 +121,7 @@ def write_plan(plan: Plan, rows: Rows, path: Path) -> None:
 
 
 @contextmanager
-def open_plan(path: Path, target: str, database: str) -> Iterator[tuple[Plan, Rows]]:
+def open_plan(path: Path, target: str, database: str) -> Iterator[tuple[RepairPlan, Rows]]:
     """A plan's head, and its rows to be read once; at the end the seal is looked at, and nothing counts before.
 
     Raises Refused where it was edited, is another database's, has expired, or is no plan.
@@ -167,7 +167,7 @@ def _head(file: BinaryIO) -> dict[str, Any]:
     return found
 
 
-def _plan_of(body: dict[str, Any]) -> Plan:
+def _plan_of(body: dict[str, Any]) -> RepairPlan:
     tables = tuple(PlannedTable(**{**table, "key": tuple(table["key"])}) for table in body["tables"])
     names = ("plan_id", "target", "database", "created_at", "expires_at")
-    return Plan(**{name: body[name] for name in names}, tables=tables)
+    return RepairPlan(**{name: body[name] for name in names}, tables=tables)

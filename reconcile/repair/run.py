@@ -21,7 +21,7 @@ _SHOWN = 20  # rows of a table in the report; the plan file holds them all
 
 
 @dataclass(frozen=True)
-class Asked:
+class RepairRequest:
     """What the user asked for. ``confirm`` is given the plan and says whether to go on.
 
     ``sql_file`` is where to write the statements for review; ``journal_days`` how long the journal is to keep what
@@ -38,7 +38,7 @@ class Asked:
     journal_days: int | None = None
 
 
-def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
+def repair_run(options: Options, asked: RepairRequest, watcher: Watcher) -> Report:
     """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
     started_at = now()
     watcher.phase("reading the dbt project")
@@ -80,7 +80,9 @@ def repair_run(options: Options, asked: Asked, watcher: Watcher) -> Report:
     return report
 
 
-def _applied(session: RepairSession, guards: Guards, asked: Asked, planned: RepairOutcome, watcher: Watcher) -> Applied:
+def _applied(
+    session: RepairSession, guards: Guards, asked: RepairRequest, planned: RepairOutcome, watcher: Watcher
+) -> Applied:
     check_guards(session.plan, guards)
     if not asked.confirm(planned):
         raise Refused("not confirmed: nothing was written")

@@ -19,11 +19,11 @@ from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.factory import open_engine
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import NotComparable, ReconcileError, Refused
-from reconcile.model_check.judge_model import Asked, judge_definition, prepare_definition
+from reconcile.model_check.judge_model import CheckRequest, judge_definition, prepare_definition
 from reconcile.repair import journal
 from reconcile.repair import merge_writer as merging
 from reconcile.repair.merge_writer import LocalGiven, StoredPlan
-from reconcile.repair.plan_file import Plan, PlannedRow, PlannedTable, Rows, new_plan, open_plan
+from reconcile.repair.plan_file import PlannedRow, PlannedTable, RepairPlan, Rows, new_plan, open_plan
 from reconcile.repair.plan_tables import Given, Images, PlanTable
 from reconcile.repair.row_writer import RowWriter, Written
 from reconcile.report.model import RepairOutcome, Report, TableReport, Verdict
@@ -43,7 +43,7 @@ class Guards:
     allow_delete: bool = False
 
 
-def check_guards(plan: Plan, guards: Guards) -> None:
+def check_guards(plan: RepairPlan, guards: Guards) -> None:
     """Refuse a plan that is larger than it may be, before the first write."""
     for table in plan.tables:
         if table.rows_expected == 0:
@@ -87,7 +87,7 @@ class RepairSession:
     """One connection that plans a repair and applies it. The planned rows stand in temporary tables of its own, so that
     the client holds none of them; ``plan`` is their head once ``make`` or ``read`` is done."""
 
-    plan: Plan
+    plan: RepairPlan
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -111,7 +111,7 @@ class RepairSession:
         for definition in self.project.definitions:
             if not definition.settings.enabled:
                 continue
-            report = judge_definition(self.engine, definition, Asked(brief=brief), watcher=watcher)
+            report = judge_definition(self.engine, definition, CheckRequest(brief=brief), watcher=watcher)
             watcher.ended(report)
             reports.append(report)
             if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from reconcile.atomic_files import write_whole
 from reconcile.engines.identifiers import quote
 from reconcile.errors import Refused
-from reconcile.repair.plan_file import Plan, PlannedRow, PlannedTable, Values
+from reconcile.repair.plan_file import PlannedRow, PlannedTable, RepairPlan, Values
 
 if TYPE_CHECKING:
     from reconcile.engines.base import Column, Engine
@@ -46,7 +46,7 @@ def write_script(session: RepairSession, path: Path) -> None:
         raise Refused(f"cannot write the statements to {path} ({error.strerror}): nothing was changed") from error
 
 
-def _head(plan: Plan) -> str:
+def _head(plan: RepairPlan) -> str:
     return (
         f"-- reconcile repair, plan {plan.plan_id} for {_comment(plan.database)}, made {plan.created_at}\n"
         "-- Each statement writes its row only while that row is as it was when the plan was made. What is run\n"

@@ -15,7 +15,7 @@ from reconcile.engines.base import Column, Engine
 from reconcile.engines.identifiers import quote
 
 _ROWS = 64  # in a bucket, about: while there are buckets enough
-_MOST = 65_536  # buckets: their sums of both sides are held in memory
+_MAX_BUCKETS = 65_536  # buckets: their sums of both sides are held in memory
 _INTEGERS = frozenset({"int2", "int4", "int8", "TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 
 # their texts hold no bar and are never empty: no length has to keep them apart
@@ -77,7 +77,7 @@ class Bucketed:
 
 def how_many(rows: int) -> int:
     """Buckets for a table of so many rows."""
-    return max(1, min(_MOST, rows // _ROWS))
+    return max(1, min(_MAX_BUCKETS, rows // _ROWS))
 
 
 def unequal(left: Mapping[int, Sum], right: Mapping[int, Sum]) -> list[int]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from reconcile.compare.align import Prepared, prepare
-from reconcile.compare.comparison import Judged, Step, combined, judge
+from reconcile.compare.comparison import Compared, Step, combined, judge
 from reconcile.compare.key_ranges import narrowed, narrowed_sql
 from reconcile.compare.multiset import differing_keys_sql
 from reconcile.compare.value_patterns import shape_of
@@ -29,7 +29,7 @@ _SEEN = "reconcile_differed_at_first"
 
 
 @dataclass(frozen=True)
-class Asked:
+class DiffRequest:
     """What to compare and how. ``columns`` None: all; ``renamed`` maps RIGHT's names to LEFT's."""
 
     left: str
@@ -43,7 +43,7 @@ class Asked:
 
 
 def diff(
-    asked: Asked,
+    asked: DiffRequest,
     options: Options,
     watcher: Watcher = Watcher(),  # noqa: B008  does nothing
     wait: Callable[[], None] = lambda: time.sleep(_SETTLE),
@@ -73,7 +73,7 @@ def diff(
     return Report(new_run_id(), "diff", right.where, started_at, now(), (table,))
 
 
-def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float) -> TableReport:
+def _table(left: Side, asked: DiffRequest, found: Compared, scope: Scope, started: float) -> TableReport:
     both_empty = found.rows_expected == found.rows_actual == 0
     verdict = Verdict.DRIFT if found.drift.any() else Verdict.UNVERIFIED if both_empty else Verdict.LEVEL
     return TableReport(
@@ -94,17 +94,17 @@ def _table(left: Side, asked: Asked, found: Judged, scope: Scope, started: float
     )
 
 
-def _causes(found: Judged) -> dict[str, int]:
+def _causes(found: Compared) -> dict[str, int]:
     """How many keys have which shape; those on one side only need none beside their kind."""
     twice = {"duplicate": found.drift.duplicate} if found.drift.duplicate else {}
     return {**found.causes, **twice}
 
 
-def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: Step) -> tuple[Judged, Scope]:
+def _compared(meeting: Meeting, asked: DiffRequest, wait: Callable[[], None], step: Step) -> tuple[Compared, Scope]:
     engine = meeting.engine
     again, seen = False, list[str]()
     with meeting.look() as look:
-        judged: list[Judged] = []
+        judged: list[Compared] = []
         for part in look.parts:
             with engine.snapshot():
                 prepared = _prepared(engine, look, part, asked)
@@ -133,17 +133,17 @@ def _compared(meeting: Meeting, asked: Asked, wait: Callable[[], None], step: St
     return found, Scope("sweep", reason, None, found.rows_expected, found.rows_actual, settled=settled)
 
 
-def _judged(engine: Engine, prepared: Prepared, step: Step = lambda done, whole: None) -> Judged:
+def _judged(engine: Engine, prepared: Prepared, step: Step = lambda done, whole: None) -> Compared:
     bases = {column.name: column.base for column in prepared.actual_columns}
     return judge(engine, prepared, step=step, shape_of=partial(shape_of, bases=bases))
 
 
-def _step(step: Step, judged: list[Judged], done: int, whole: int | None) -> None:
+def _step(step: Step, judged: list[Compared], done: int, whole: int | None) -> None:
     """Tell of the rows of a part, with those of the parts before it."""
     step(done + sum(part.rows_actual for part in judged), whole)
 
 
-def _second(meeting: Meeting, first: Look, asked: Asked, seen: list[str]) -> Judged:
+def _second(meeting: Meeting, first: Look, asked: DiffRequest, seen: list[str]) -> Compared:
     """The keys that differed, as they are now; the tables ``seen`` hold them."""
     judged = []
     with meeting.look(first) as look:
@@ -165,7 +165,7 @@ def _only(prepared: Prepared, seen: list[str]) -> Prepared:
     return narrowed(prepared, f"exists (select 1 from ({keys}) as seen where {same})")
 
 
-def _prepared(engine: Engine, look: Look, part: tuple[str, str], asked: Asked) -> Prepared:
+def _prepared(engine: Engine, look: Look, part: tuple[str, str], asked: DiffRequest) -> Prepared:
     left_sql, right_sql = (narrowed_sql(side, asked.where) if asked.where else side for side in part)
     if asked.renamed:
         right_sql = rename(right_sql, look.right_columns, asked.renamed)

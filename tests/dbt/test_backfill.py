@@ -16,7 +16,7 @@ from extract.reading.post_ids import snowflake
 from orchestrate.backfill import backfill
 from orchestrate.errors import Trouble
 from reconcile.dbt.project import Options
-from reconcile.table_diff.run import Asked, diff
+from reconcile.table_diff.run import DiffRequest, diff
 from tests.conftest import ROOT, Database
 from tests.support.warehouse import START, Warehouse, empty_warehouse
 
@@ -111,7 +111,7 @@ def test_the_old_tables_are_copied_and_every_difference_has_its_cause(
     )
 
     where = url(warehouse, tmp_path)
-    asked = Asked(
+    asked = DiffRequest(
         f"{where}#analytics.outcomes",
         f"{where}#legacy.outcomes",
         ("decision_id",),

@@ -15,7 +15,7 @@ import pytest
 from orchestrate.dbt import environment
 from reconcile.capture.setup import setup, teardown
 from reconcile.dbt.project import Options
-from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import check_tables, open_project
 from reconcile.report.diagnosis import Level
 from reconcile.report.model import Drift, TableReport
@@ -45,8 +45,8 @@ def judged(warehouse: Warehouse) -> dict[str, TableReport]:
     folder = warehouse.project.folder
     with environment(warehouse.variables):
         project = open_project(Options(project_dir=folder, profiles_dir=folder, select=("core",)))
-        found = check_tables(project, asked=Asked("auto"))
-        swept = check_tables(project, asked=Asked("sweep"))
+        found = check_tables(project, asked=CheckRequest("auto"))
+        swept = check_tables(project, asked=CheckRequest("sweep"))
     for one, other in zip(found, swept, strict=True):
         assert one.drift == other.drift, (one.name, one.scope.reason)
         assert one.verdict == other.verdict or one.scope.mode == "capture", (one.error, other.error)

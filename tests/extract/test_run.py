@@ -18,19 +18,19 @@ from extract.errors import ExtractError
 from extract.reading.attempt import Attempt
 from extract.reading.record import DISAGREEMENT, Reading, Status
 from extract.run import collect as collect_as_set
-from extract.settings import Settings, load_settings
+from extract.settings import ExtractSettings, load_settings
 from extract.site.faults import Fault
 from extract.site.scene import Clock
 from extract.site.server import Site
 from extract.sources.host_policy import check_host, check_session
 from extract.sources.rate_limits import Parking
 from extract.staging.content_columns import read_table
-from extract.staging.pipeline import Plan
+from extract.staging.pipeline import CollectionPlan
 from extract.summary import LayoutAlarm
 from tests.conftest import Database
 from tests.extract.staging.test_pipeline import IDS, NOW, Scripted, collect, content, open_pipeline, posted, read, rows
 
-HTTP = Settings(source="http")
+HTTP = ExtractSettings(source="http")
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def more(decision: str, **columns: Any) -> tuple[int, str, dict[str, Any]]:
 def test_a_new_content_column_is_dealt_with_as_declared(
     choice: str, loaded: list[tuple[str, int]], refused: list[str], warehouse: dlt.Pipeline
 ) -> None:
-    plan = Plan(new_columns=choice)
+    plan = CollectionPlan(new_columns=choice)
     collect(warehouse, Scripted({}), content=posted)
     first = [more("a", mood=3), more("b", mood="high")]
     collect(warehouse, Scripted({}), content=lambda since: iter(first), plan=plan)
@@ -329,7 +329,7 @@ def test_a_site_that_does_not_answer_is_one_sentence(source: str, tmp_path: Path
     rows = tmp_path / "posts.jsonl"
     row = {"decision_id": "d", "status": "posted", "tweet_id": ids.get(source, IDS[0]), "posted_at": NOW.isoformat()}
     rows.write_text(json.dumps(row))
-    settings = Settings(source=source, base_url="http://127.0.0.1:9", content=str(rows))
+    settings = ExtractSettings(source=source, base_url="http://127.0.0.1:9", content=str(rows))
     with pytest.raises(ExtractError, match=r"127\.0\.0\.1:9 does not answer .*: is it running\?"):
         collect_as_set(destination, tmp_path / "pipelines", settings, "backfill")
 

@@ -13,7 +13,7 @@ import pytest
 from extract.reading.attempt import Attempt
 from extract.reading.post_ids import snowflake
 from extract.reading.record import COUNTERS, Count, Counters, Reading, Status
-from extract.validate import Expected, Held, Known, Verdict, judge
+from extract.validate import Expected, Held, Known, ReadingVerdict, judge
 
 SERIES = Path(__file__).parent / "series"
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -37,17 +37,17 @@ def known(hours_ago: float, **values: int | None) -> Known:
     return Known(NOW - timedelta(hours=hours_ago), reading(**values).counters.values())
 
 
-def verdict(read: Reading, what: Expected | None = None, at: datetime = NOW) -> tuple[Verdict, list[str]]:
+def verdict(read: Reading, what: Expected | None = None, at: datetime = NOW) -> tuple[ReadingVerdict, list[str]]:
     found = judge(Attempt(TWEET, read, at), what or expected(), NOW)
     return found.verdict, [reason.split(":")[0] for reason in found.reasons]
 
 
 def test_a_plain_reading_is_accepted() -> None:
-    assert verdict(reading()) == (Verdict.ACCEPTED, [])
+    assert verdict(reading()) == (ReadingVerdict.ACCEPTED, [])
 
 
 def test_a_post_that_is_gone_is_a_status_and_no_judgement() -> None:
-    assert verdict(Reading(Status.DELETED)) == (Verdict.NONE, [])
+    assert verdict(Reading(Status.DELETED)) == (ReadingVerdict.NONE, [])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_post_that_is_gone_is_a_status_and_no_judgement() -> None:
 def test_rejected(read: Reading, what: Expected, rule: str) -> None:
     found, rules = verdict(read, what)
 
-    assert found is Verdict.REJECTED
+    assert found is ReadingVerdict.REJECTED
     assert rule in rules
 
 
@@ -71,7 +71,7 @@ def test_a_reply_that_shows_its_parent_is_rejected() -> None:
     parent = "1999999999999999999"
     found, rules = verdict(reading(tweet_id=parent), expected(target_tweet_id=parent))
 
-    assert (found, rules) == (Verdict.REJECTED, ["wrong_post", "wrong_post"])
+    assert (found, rules) == (ReadingVerdict.REJECTED, ["wrong_post", "wrong_post"])
 
 
 def test_an_observation_from_the_future_is_rejected() -> None:
@@ -90,7 +90,7 @@ def test_an_observation_from_the_future_is_rejected() -> None:
     ],
 )
 def test_suspect(read: Reading, history: Known | None, rule: str) -> None:
-    assert verdict(read, expected(history=[history] if history else [])) == (Verdict.SUSPECT, [rule])
+    assert verdict(read, expected(history=[history] if history else [])) == (ReadingVerdict.SUSPECT, [rule])
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_suspect(read: Reading, history: Known | None, rule: str) -> None:
     ],
 )
 def test_what_real_counters_do_is_accepted(read: Reading, history: Known) -> None:
-    assert verdict(read, expected(history=[history])) == (Verdict.ACCEPTED, [])
+    assert verdict(read, expected(history=[history])) == (ReadingVerdict.ACCEPTED, [])
 
 
 def test_an_exact_number_within_an_abbreviated_one_is_no_fall() -> None:
     rounded = Counters(**{**vars(reading().counters), "likes": Count(1100, "text", 100)})
     read = Reading(Status.OK, tweet_id=TWEET, counters=rounded, author="me")
 
-    assert verdict(read, expected(history=[known(1, likes=1187, views=20000)]))[0] is not Verdict.REJECTED
+    assert verdict(read, expected(history=[known(1, likes=1187, views=20000)]))[0] is not ReadingVerdict.REJECTED
     assert "likes_fell" not in verdict(read, expected(history=[known(1, likes=1187)]))[1]
 
 
@@ -119,8 +119,8 @@ def test_a_suspect_reading_is_accepted_when_it_is_confirmed_ten_minutes_later() 
     early = Held(NOW - timedelta(minutes=9), held.counters, held.reasons)
     history = [known(1, replies=37)]
 
-    assert verdict(reading(replies=0), expected(history=history, held=[early]))[0] is Verdict.SUSPECT
-    assert verdict(reading(replies=0), expected(history=history, held=[held]))[0] is Verdict.ACCEPTED
+    assert verdict(reading(replies=0), expected(history=history, held=[early]))[0] is ReadingVerdict.SUSPECT
+    assert verdict(reading(replies=0), expected(history=history, held=[held]))[0] is ReadingVerdict.ACCEPTED
 
 
 def _pairs() -> list[tuple[str, datetime, dict[str, int | None], datetime, dict[str, int | None]]]:
@@ -149,13 +149,13 @@ def test_a_false_zero_that_a_good_reading_came_after_confirms_no_later_one() -> 
     held = Held(NOW - timedelta(hours=3), {**known(3).counters, "likes": 0}, ("false_zero: likes 40 before, 0 now",))
     flapping = expected(history=[known(4), known(2)], held=[held])
     lasting = expected(history=[known(4)], held=[held])
-    assert verdict(reading(likes=0), flapping) == (Verdict.SUSPECT, ["false_zero"])
-    assert verdict(reading(likes=0), lasting) == (Verdict.ACCEPTED, [])
+    assert verdict(reading(likes=0), flapping) == (ReadingVerdict.SUSPECT, ["false_zero"])
+    assert verdict(reading(likes=0), lasting) == (ReadingVerdict.ACCEPTED, [])
 
 
 def test_on_real_series_every_false_zero_is_held_and_hardly_anything_else() -> None:
     pairs = _pairs()
-    verdicts: Counter[Verdict] = Counter()
+    verdicts: Counter[ReadingVerdict] = Counter()
     missed = 0
     false_zeros = 0
     others_held = 0
@@ -168,13 +168,13 @@ def test_on_real_series_every_false_zero_is_held_and_hardly_anything_else() -> N
         zeros = sum((before[n] or 0) >= 5 and after[n] == 0 for n in COUNTERS)
         false_zeros += zeros
         if zeros:
-            missed += found.verdict is not Verdict.SUSPECT
+            missed += found.verdict is not ReadingVerdict.SUSPECT
         else:
-            others_held += found.verdict is Verdict.SUSPECT
+            others_held += found.verdict is ReadingVerdict.SUSPECT
     assert len(pairs) == 965  # of the file as it is: successive times of the 313 posts read more than once
     assert false_zeros == 22
     assert missed == 0
-    assert verdicts[Verdict.REJECTED] == 0
+    assert verdicts[ReadingVerdict.REJECTED] == 0
     assert others_held <= 0.01 * len(pairs)
 
 
@@ -194,4 +194,4 @@ def test_no_row_of_the_official_export_is_refused() -> None:
             Expected(row["Post id"], "x", None),
             NOW + timedelta(days=90),
         )
-        assert found.verdict is Verdict.ACCEPTED
+        assert found.verdict is ReadingVerdict.ACCEPTED

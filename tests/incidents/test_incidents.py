@@ -23,9 +23,9 @@ from extract.reading.attempt import Attempt
 from extract.reading.post_ids import snowflake
 from extract.reading.record import Count, Counters, Reading, Status
 from extract.staging.pipeline import make_pipeline, raw_tables
-from extract.validate import Expected, Known, Verdict, judge
+from extract.validate import Expected, Known, ReadingVerdict, judge
 from reconcile.errors import Refused
-from reconcile.repair.run import Asked, repair_run
+from reconcile.repair.run import RepairRequest, repair_run
 from reconcile.repair.undo import undo
 from reconcile.report.model import Report
 from reconcile.report.progress import Watcher
@@ -52,7 +52,7 @@ def listed(keys: set[str]) -> str:
 
 def repair(incident: Incident, **more: Any) -> Report:
     given = {"max_rows": 10_000, "max_percent": 10.0, "allow_delete": True, **more}
-    return repair_run(incident.options, Asked(None, True, confirm=lambda said: True, **given), Watcher())
+    return repair_run(incident.options, RepairRequest(None, True, confirm=lambda said: True, **given), Watcher())
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def test_a_copy_that_nobody_updates(incident: Incident) -> None:
         "create table analytics.dashboard as select * from analytics.outcomes",
         f"update analytics.dashboard set likes = 0, views = 0 where decision_id in ({listed(keys)})",
     )
-    asked = diffing.Asked("dev:analytics.outcomes", "dev:analytics.dashboard", ("decision_id",))
+    asked = diffing.DiffRequest("dev:analytics.outcomes", "dev:analytics.dashboard", ("decision_id",))
     table = diffing.diff(asked, incident.options).tables[0]
 
     assert (table.drift.changed, table.drift.of_rows(), table.columns) == (5, 5, {"likes": 5, "views": 5})
@@ -162,7 +162,7 @@ def test_rows_without_values(incident: Incident) -> None:
 @pytest.mark.incident(8, "zeros over real values", "validator: false_zero; reconciler: changed")
 def test_zeros_over_real_values(incident: Incident) -> None:
     known = Known(NOW - timedelta(hours=1), reading().counters.values())
-    assert judged(reading(likes=0), history=[known]) == (Verdict.SUSPECT, ["false_zero"])
+    assert judged(reading(likes=0), history=[known]) == (ReadingVerdict.SUSPECT, ["false_zero"])
 
     keys = some(incident, "learning_posts", "likes_count > 0 and impressions_count > 0")
     incident.run(
@@ -178,7 +178,7 @@ def reading(tweet_id: str = TWEET, author: str = "me", **values: int) -> Reading
     return Reading(Status.OK, tweet_id=tweet_id, counters=counters, author=author)
 
 
-def judged(found: Reading, **more: Any) -> tuple[Verdict, list[str]]:
+def judged(found: Reading, **more: Any) -> tuple[ReadingVerdict, list[str]]:
     expected = Expected(**{"tweet_id": TWEET, "account": "me", "posted_at": POSTED, **more})
     judgement = judge(Attempt(TWEET, found, NOW), expected, NOW)
     return judgement.verdict, [reason.split(":")[0] for reason in judgement.reasons]
@@ -186,8 +186,8 @@ def judged(found: Reading, **more: Any) -> tuple[Verdict, list[str]]:
 
 @pytest.mark.incident(9, "68K likes on a 31-follower account", "validator: wrong_post, likes_above_views")
 def test_a_neighbours_article() -> None:
-    assert judged(reading(tweet_id=snowflake(POSTED, 9), likes=68_000)) == (Verdict.REJECTED, ["wrong_post"])
-    assert judged(reading(likes=68_000)) == (Verdict.SUSPECT, ["likes_above_views"])
+    assert judged(reading(tweet_id=snowflake(POSTED, 9), likes=68_000)) == (ReadingVerdict.REJECTED, ["wrong_post"])
+    assert judged(reading(likes=68_000)) == (ReadingVerdict.SUSPECT, ["likes_above_views"])
 
 
 @pytest.mark.incident(10, "foreign tweets stored as own", "validator and dbt test: snowflake clock")
@@ -202,13 +202,13 @@ def test_a_foreign_tweet(incident: Incident) -> None:
 
 @pytest.mark.incident(11, "a wrong handle in the URL", "validator: wrong_author")
 def test_a_wrong_author() -> None:
-    assert judged(reading(author="neighbour")) == (Verdict.REJECTED, ["wrong_author"])
+    assert judged(reading(author="neighbour")) == (ReadingVerdict.REJECTED, ["wrong_author"])
 
 
 @pytest.mark.incident(12, "a reply shows its parent's metrics", "validator: wrong_post; dbt test")
 def test_a_replys_parent(incident: Incident) -> None:
     parent = snowflake(POSTED - timedelta(hours=2))
-    assert judged(reading(tweet_id=parent), target_tweet_id=parent)[0] is Verdict.REJECTED
+    assert judged(reading(tweet_id=parent), target_tweet_id=parent)[0] is ReadingVerdict.REJECTED
 
     incident.run("update staging.content_metadata set target_tweet_id = tweet_id where decision_type = 'reply'")
     assert "no_reply_is_measured_as_its_parent" in incident.red("build", "-s", "stg_engagement__decisions")
@@ -410,7 +410,7 @@ def test_a_writer_that_is_not_the_model(incident: Incident) -> None:
 def test_a_real_build_between_plan_and_apply_wins(incident: Incident, tmp_path: Path) -> None:
     keys = some(incident, "learning_posts", "likes_count > 0")
     incident.run(f"update analytics.learning_posts set likes_count = 0 where tweet_id in ({listed(keys)})")
-    asked = Asked(tmp_path / "plan.json", False, True, 10_000, 10.0, lambda planned: True)
+    asked = RepairRequest(tmp_path / "plan.json", False, True, 10_000, 10.0, lambda planned: True)
     planned = repair_run(incident.options, asked, Watcher())
     assert planned.repair is not None
     assert (planned.exit_code, planned.repair.updated) == (1, 5)

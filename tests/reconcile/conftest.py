@@ -13,7 +13,7 @@ import pytest
 
 from orchestrate.servers.postgres import Server
 from reconcile.compare.align import prepare
-from reconcile.compare.comparison import Judged, Step, judge
+from reconcile.compare.comparison import Compared, Step, judge
 from reconcile.engines.base import Engine
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.engines.factory import Connection
@@ -52,7 +52,7 @@ class Tables:
         self.made += 1
         return f" using delta location '{self.folder}/{self.made}/{name}'"
 
-    def judge(self, *key: str, samples: int = 100, step: Step = lambda done, whole: None, **more: Any) -> Judged:
+    def judge(self, *key: str, samples: int = 100, step: Step = lambda done, whole: None, **more: Any) -> Compared:
         expected_columns = self.engine.table_columns("expected")
         actual_columns = self.engine.table_columns("actual")
         assert expected_columns is not None

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from reconcile.dbt.project import Project
-from reconcile.definition.model import Definition, Settings
+from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
-from reconcile.repair.plan_file import Plan, write_plan
+from reconcile.repair.plan_file import RepairPlan, write_plan
 from reconcile.repair.session import Applied, Guards, repair_session
 from reconcile.report.model import Drift, Verdict
 from tests.conftest import Database
@@ -53,7 +53,7 @@ class Bench:
             session.make()
             return session.apply(guards)
 
-    def plan(self, path: Path) -> Plan:
+    def plan(self, path: Path) -> RepairPlan:
         with repair_session(self.project) as session:
             session.make()
             write_plan(session.plan, session.rows(), path)
@@ -78,7 +78,7 @@ def model(name: str, sql: str, key: tuple[str, ...] = ("id",), **settings: Any) 
         key=key,
         sql=sql,
         contract={},
-        settings=Settings(**settings),
+        settings=ModelSettings(**settings),
         path=f"models/{name}.sql",
     )
 

@@ -13,15 +13,15 @@ from reconcile.capture.session import name_of
 from reconcile.capture.setup import setup, teardown
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
-from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import check_tables
-from reconcile.report.diagnosis import Finding, Level
+from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.report.model import TableReport, Verdict
 from tests.conftest import Database
 from tests.support.bench import Bench, model, postgres
 
 SUMS = "select id, sum(v) as v from public.raw group by id"
-AUTO, CAPTURE = Asked("auto"), Asked("capture")
+AUTO, CAPTURE = CheckRequest("auto"), CheckRequest("capture")
 
 
 class CaptureBench(Bench):
@@ -33,15 +33,15 @@ class CaptureBench(Bench):
     def name(self) -> str:
         return name_of(self.project)
 
-    def check(self, asked: Asked = AUTO) -> TableReport:
+    def check(self, asked: CheckRequest = AUTO) -> TableReport:
         return check_tables(self.project, asked=asked)[0]
 
-    def judged(self, asked: Asked = AUTO) -> tuple[str, str]:
+    def judged(self, asked: CheckRequest = AUTO) -> tuple[str, str]:
         """The scope that the model was judged in, and the verdict."""
         found = self.check(asked)
         return found.scope.mode, found.verdict.value
 
-    def setup(self) -> list[Finding]:
+    def setup(self) -> list[Diagnosis]:
         return list(setup(self.project))
 
     def define(self, sql: str, **more: object) -> None:

@@ -17,7 +17,7 @@ import yaml
 from orchestrate.dbt import environment
 from orchestrate.servers.postgres import Server
 from reconcile.dbt.project import Options, invoke_dbt
-from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import check
 from reconcile.report.model import Report, TableReport
 from tests.conftest import Database
@@ -154,10 +154,10 @@ def _move(template: DbtProject, copied: DbtProject) -> None:
             path.write_text(text.replace(str(template.duckdb_file), str(copied.duckdb_file)))
 
 
-def judged(project: DbtProject, *select: str, asked: Asked | None = None, **more: Any) -> Report:
+def judged(project: DbtProject, *select: str, asked: CheckRequest | None = None, **more: Any) -> Report:
     """The report of a check of the project."""
     options = Options(project_dir=project.folder, profiles_dir=project.folder, select=select, **more)
-    return check(options, asked=asked or Asked())
+    return check(options, asked=asked or CheckRequest())
 
 
 def table(report: Report, name: str) -> TableReport:

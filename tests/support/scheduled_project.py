@@ -35,7 +35,7 @@ from orchestrate.servers.cluster import run_program
 from orchestrate.servers.location import Server
 from orchestrate.targets import Target
 from reconcile.dbt.project import Options
-from reconcile.repair.run import Asked, repair_run
+from reconcile.repair.run import RepairRequest, repair_run
 from reconcile.report.progress import Watcher
 from tests.support.zygote import Acted, Zygote, zygote
 
@@ -85,7 +85,7 @@ class House:
 
     def repair(self) -> int:
         options = Options(project_dir=self.folder, profiles_dir=self.folder, target="embedded")
-        asked = Asked(None, True, True, 10_000, 100.0, lambda plan: True)
+        asked = RepairRequest(None, True, True, 10_000, 100.0, lambda plan: True)
         with environment(self.target.environment()):
             return repair_run(options, asked, Watcher()).exit_code
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import stamina
 
-from extract.reading.attempt import Attempt, Source
+from extract.reading.attempt import Attempt, PostSource
 from extract.reading.record import Reading, Status
 from extract.site.account import HANDLE
 from extract.site.faults import FAULTS, Fault
@@ -66,7 +66,7 @@ IN_A_BROWSER = {
 }
 OF_THE_PAGE = ("test_ids_renamed", "xhr_moved", "layout_changed", "labels_lie")
 IMPATIENT = Patience(post=4.0, answer=2.0, profile=0.5)
-Make = Callable[[Site], Source]
+Make = Callable[[Site], PostSource]
 
 
 @pytest.fixture(params=["browser", "http"])

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from extract.errors import ExtractError
-from extract.reading.attempt import Attempt, Profile, Source
+from extract.reading.attempt import Attempt, PostSource, Profile
 from extract.reading.post_ids import Network, PostId, make_id
 from extract.reading.record import Status
 from extract.site.account import HANDLE, Account
@@ -22,7 +22,7 @@ from extract.site.scene import Clock
 from extract.site.server import Site
 from extract.sources.api import BlueskySource, MastodonSource, XapiSource
 from extract.sources.files import ExportSource, ReplaySource
-from extract.validate import Expected, Verdict, judge
+from extract.validate import Expected, ReadingVerdict, judge
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -33,7 +33,7 @@ TOLD = {
     "bluesky": ("likes", "retweets", "replies", "quotes", "bookmarks"),
     "mastodon": ("likes", "retweets", "replies", "quotes"),
 }
-MAKE: dict[str, Callable[[Site], Source]] = {
+MAKE: dict[str, Callable[[Site], PostSource]] = {
     "xapi": lambda site: XapiSource(site.url, HANDLE, site.clock.now, token="t"),
     "bluesky": lambda site: BlueskySource(site.url, HANDLE, site.clock.now),
     "mastodon": lambda site: MastodonSource(site.url, HANDLE, site.clock.now),
@@ -73,7 +73,7 @@ def test_every_reading_equals_the_truth_and_passes_the_judge(name: str, site: Si
         told = {counter: value for counter, value in vars(truth).items() if counter in TOLD[name]}
         assert attempt.reading.counters.values() == {**dict.fromkeys(vars(truth)), **told}
         assert attempt.reading.author == HANDLE
-        assert judge(attempt, expected, NOW).verdict is Verdict.ACCEPTED
+        assert judge(attempt, expected, NOW).verdict is ReadingVerdict.ACCEPTED
 
 
 def test_as_many_posts_a_question_as_the_network_takes(name: str, site: Site) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from extract.errors import ExtractError
-from extract.reading.attempt import Attempt, Profile, Source
+from extract.reading.attempt import Attempt, PostSource, Profile
 from extract.reading.record import Status
 from extract.site.account import HANDLE
 from extract.site.faults import Fault
@@ -20,7 +20,7 @@ from extract.sources.host_policy import Pace, check_host
 from extract.sources.http import HttpSource
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-Make = Callable[[Site], Source]
+Make = Callable[[Site], PostSource]
 
 
 @pytest.fixture(params=["browser", "http"])
@@ -39,7 +39,7 @@ def wanted(site: Site, singles: int, replies: int) -> list[str]:
     return timeline + pages + [p.tweet_id for p in posts if p.deleted_at and p.deleted_at < site.clock.now()]
 
 
-def attempts(source: Source, ids: list[str]) -> dict[str, Attempt]:
+def attempts(source: PostSource, ids: list[str]) -> dict[str, Attempt]:
     return {item.wanted: item for item in source.collect(ids) if isinstance(item, Attempt)}
 
 

@@ -22,7 +22,7 @@ from extract.reading.record import COUNTERS, Count, Counters, Reading, Status
 from extract.staging.content_columns import Content
 from extract.staging.pipeline import run_bulk
 from extract.summary import Summary
-from extract.validate import Expected, Held, Known, Verdict, judge
+from extract.validate import Expected, Held, Known, ReadingVerdict, judge
 from tests.extract.staging.test_pipeline import NOW, Scripted, a_loader, collect, killed, open_pipeline, rows
 
 Row = dict[str, Any]
@@ -97,11 +97,11 @@ def judged(told: Sequence[Row], history: Sequence[Known] = (), held: Sequence[He
         counts = Counters(**{name: Count(v, "parquet") for name, v in values.items() if v is not None})
         reading = Reading(status, this["tweet_id"], counts, author=this.get("author"))
         judgement = judge(Attempt(this["tweet_id"], reading, this["collected_at"]), expected, NOW)
-        if judgement.verdict is Verdict.ACCEPTED:
+        if judgement.verdict is ReadingVerdict.ACCEPTED:
             known = Known(this["collected_at"], values)
             later = sorted([*expected.history, known], key=lambda k: k.observed_at)
             expected = replace(expected, history=later)
-        elif judgement.verdict is Verdict.SUSPECT:
+        elif judgement.verdict is ReadingVerdict.SUSPECT:
             expected = replace(expected, held=[*expected.held, Held(this["collected_at"], values, judgement.reasons)])
         found[this["snapshot_id"]] = (judgement.verdict.value, list(judgement.reasons), list(judgement.warnings))
     return found

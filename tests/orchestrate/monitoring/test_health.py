@@ -13,13 +13,13 @@ import pytest
 
 from extract.due import Candidate, turns_waited
 from orchestrate.errors import Trouble
-from orchestrate.monitoring.health import LIMITS, Finding, Health, State, judge, keep, load_limits, tell_change
+from orchestrate.monitoring.health import LIMITS, Health, HealthCheck, State, judge, keep, load_limits, tell_change
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def health(*states: State) -> Health:
-    found = (Finding(check, state, 1.5, "so") for check, state in zip(LIMITS, states, strict=False))
+    found = (HealthCheck(check, state, 1.5, "so") for check, state in zip(LIMITS, states, strict=False))
     return Health("duckdb", NOW.isoformat(), tuple(found))
 
 

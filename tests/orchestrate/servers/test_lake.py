@@ -17,7 +17,7 @@ from orchestrate.targets import Target
 from reconcile.dbt.project import Options
 from reconcile.model_check.run import check
 from reconcile.report.model import Verdict
-from reconcile.table_diff.run import Asked, diff
+from reconcile.table_diff.run import DiffRequest, diff
 from tests.conftest import Database, command
 from tests.dbt.test_incremental import World
 from tests.support.lake import Lake, forget_session
@@ -63,7 +63,7 @@ def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: War
     options = Options(project_dir=folder, profiles_dir=folder)
     for name, key in CORE.items():
         sides = (f"postgres:analytics.{name}", f"lake:analytics.{name}")
-        report = diff(Asked(*sides, key=tuple(key.split(", "))), options)
+        report = diff(DiffRequest(*sides, key=tuple(key.split(", "))), options)
         assert report.verdict is Verdict.LEVEL, (name, report.tables[0].samples, report.tables[0].schema_changes)
         assert report.tables[0].scope.rows_actual
     with environment(there):

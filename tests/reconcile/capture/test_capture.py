@@ -316,7 +316,7 @@ def test_more_keys_than_are_worth_it_end_in_a_sweep_and_in_bounded_memory(
     bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture_slot, "CAP", 1_000)
-    monkeypatch.setattr(capture_slot, "_MOST", 2_000)
+    monkeypatch.setattr(capture_slot, "_MAX_CHANGES_PER_PEEK", 2_000)
     monkeypatch.setattr(capture_slot, "_AT_ONCE", 500)
     bench.run("insert into raw select n, n, 1 from generate_series(100, 1600) n")
     assert "over 1,000 keys changed: a sweep is cheaper" in (bench.check(CAPTURE).error or "")

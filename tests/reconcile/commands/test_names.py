@@ -9,10 +9,10 @@ import duckdb
 import pytest
 
 from reconcile.dbt.project import Options, Project
-from reconcile.definition.model import Definition, Settings
+from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection
 from reconcile.report.model import Verdict
-from reconcile.table_diff.run import Asked, diff
+from reconcile.table_diff.run import DiffRequest, diff
 from tests.support.bench import Bench
 
 # what ends a literal, a name, a statement or a comment, what drivers and formatters take for a place, and letters
@@ -64,7 +64,7 @@ def test_hostile_names_are_compared_and_repaired_like_any_other(connection: Conn
             key=(key,),
             sql=f"select * from truth{turn}",
             contract={},
-            settings=Settings(),
+            settings=ModelSettings(),
             path="models/odd.sql",
         )
         bench = Bench(Project(connection, (definition,), Path(".")))
@@ -93,6 +93,6 @@ def test_hostile_names_of_a_file_are_compared_like_any_other(seed: int, tmp_path
         for path, rows in zip(paths, ("(1, 'a'), (2, 'b'), (3, 'c')", "(1, 'a'), (2, 'x'), (4, 'd')"), strict=True):
             columns = f"{quoted(key)}, {quoted(value)}"
             duckdb.sql(f"select * from (values {rows}) as told({columns})").write_parquet(str(path))
-        found = diff(Asked(*map(str, paths), (key,)), Options()).tables[0]
+        found = diff(DiffRequest(*map(str, paths), (key,)), Options()).tables[0]
         drift = found.drift
         assert (found.verdict, drift.missing, drift.changed, drift.extra) == (Verdict.DRIFT, 1, 1, 1), (paths, key)

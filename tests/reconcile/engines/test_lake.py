@@ -10,15 +10,13 @@ from reconcile.commands.explain import explain
 from reconcile.dbt.project import Options
 from reconcile.engines.spark import SparkEngine, connect
 from reconcile.errors import ConnectionFailed
-from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import open_project
-from reconcile.repair.run import Asked as Repair
-from reconcile.repair.run import repair_run
+from reconcile.repair.run import RepairRequest, repair_run
 from reconcile.repair.undo import undo
 from reconcile.report.model import Drift, Report, Verdict
 from reconcile.report.progress import Watcher
-from reconcile.table_diff.run import Asked as Diff
-from reconcile.table_diff.run import diff
+from reconcile.table_diff.run import DiffRequest, diff
 from tests.conftest import Database
 from tests.support.dbt_projects import DbtProject, judged, table
 from tests.support.lake import Lake
@@ -99,7 +97,7 @@ def test_what_was_built_is_level(house: DbtProject) -> None:
 
 
 def judged_auto(house: DbtProject) -> Report:
-    return judged(house, "totals", asked=Asked("auto"))
+    return judged(house, "totals", asked=CheckRequest("auto"))
 
 
 def test_every_kind_of_drift_is_found_with_its_values(house: DbtProject) -> None:
@@ -181,7 +179,7 @@ def test_between_postgres_and_the_lake_only_rows_of_unequal_buckets_travel(
         "update main.t set empty = null where id = 11",
     )
     report = diff(
-        Diff(f"{database.url}#t", "dev:main.t", ("id",)),
+        DiffRequest(f"{database.url}#t", "dev:main.t", ("id",)),
         Options(project_dir=house.folder, profiles_dir=house.folder),
         wait=lambda: None,
     )
@@ -203,7 +201,7 @@ def test_a_repair_makes_it_level_and_an_undo_takes_it_back(house: DbtProject) ->
     )
     broken = lake.rows("select * from main.totals order by user_id")
     options = Options(project_dir=house.folder, profiles_dir=house.folder, select=("totals",))
-    asked = Repair(None, True, False, 10_000, 10.0, confirm=lambda planned: True)
+    asked = RepairRequest(None, True, False, 10_000, 10.0, confirm=lambda planned: True)
     report = repair_run(options, asked, Watcher())
 
     assert report.verdict is Verdict.LEVEL

@@ -21,7 +21,7 @@ import pytest
 from benchmarks.standalone import Cluster, a_cluster
 from reconcile.compare.align import prepare
 from reconcile.compare.comparison import judge
-from reconcile.definition.model import Definition, Settings
+from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.spark import SparkEngine
 from reconcile.errors import EvaluationFailed
 from reconcile.model_check.judge_model import judge_definition
@@ -113,7 +113,7 @@ def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_told(engine: 
     assert all(split.values()), "both workers had their share"
 
     found: list[TableReport] = []
-    model = Definition("model.shop.posts", "posts", "posts", ("id",), rows, {}, Settings(), "models/posts.sql")
+    model = Definition("model.shop.posts", "posts", "posts", ("id",), rows, {}, ModelSettings(), "models/posts.sql")
     check = threading.Thread(target=lambda: found.append(judge_definition(engine, model)))
     check.start()
     time.sleep(3)

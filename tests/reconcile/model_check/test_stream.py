@@ -12,7 +12,7 @@ import pytest
 
 from reconcile.compare.key_filter import Keys, read_keys
 from reconcile.errors import ReconcileError
-from reconcile.model_check.judge_model import Asked
+from reconcile.model_check.judge_model import CheckRequest
 from reconcile.report.model import Drift, Report, Verdict
 from tests.support.dbt_projects import DbtProject, Templates, judged, table
 from tests.support.event_stream import FIRST_DAY, MODELS, SECOND_DAY, build_stream, event_rows
@@ -118,18 +118,18 @@ def test_only_the_keys_that_were_given_are_compared(stream: DbtProject, tmp_path
     stream.run(f"update {events} set amount = 0 where event_id in (5, 6, 7)", f"update {days} set plan = 'x'")
     ids = tmp_path / "ids.txt"
     ids.write_text("5\n6\n8\n999\n")
-    found = table(judged(stream, "events", asked=Asked("keys", read_keys(str(ids)))), "events")
+    found = table(judged(stream, "events", asked=CheckRequest("keys", read_keys(str(ids)))), "events")
     assert found.drift == Drift(changed=2)
     assert (found.scope.mode, found.scope.keys_checked, found.scope.rows_actual) == ("keys", 4, 3)
 
     rows = stream.rows(f"select user_id, dbt_valid_from from {days} where user_id < 3")
     lines = [json.dumps({"user_id": str(user), "dbt_valid_from": str(at)}) for user, at in rows]
     (tmp_path / "keys.jsonl").write_text("\n".join(lines))
-    composite = Asked("keys", read_keys(str(tmp_path / "keys.jsonl")))
+    composite = CheckRequest("keys", read_keys(str(tmp_path / "keys.jsonl")))
     assert table(judged(stream, "plan_changes", asked=composite), "plan_changes").drift == Drift(changed=2)
 
     ids.write_text("998\n999\n")
-    nothing = table(judged(stream, "events", asked=Asked("keys", read_keys(str(ids)))), "events")
+    nothing = table(judged(stream, "events", asked=CheckRequest("keys", read_keys(str(ids)))), "events")
     assert (nothing.verdict, nothing.error) == (
         Verdict.UNVERIFIED,
         "none of the 2 keys is on either side: nothing was compared",
@@ -141,7 +141,9 @@ def test_ties_of_other_keys_are_no_matter(stream: DbtProject, tmp_path: Path) ->
     stream.write({"models/tied_one.sql": incremental(only_one)})
     stream.dbt("run", "-s", "tied_one")
     (tmp_path / "ids.txt").write_text("2\n3\n")
-    found = table(judged(stream, "tied_one", asked=Asked("keys", read_keys(str(tmp_path / "ids.txt")))), "tied_one")
+    found = table(
+        judged(stream, "tied_one", asked=CheckRequest("keys", read_keys(str(tmp_path / "ids.txt")))), "tied_one"
+    )
 
     assert (found.verdict, found.scope.rows_actual) == (Verdict.LEVEL, 2)
     assert table(judged(stream, "tied_one"), "tied_one").verdict is Verdict.UNVERIFIED
@@ -177,7 +179,7 @@ def test_without_capture_a_scope_of_capture_judges_nothing(stream: DbtProject, e
         "postgres": "its changes are not captured (reconcile setup)",
         "duckdb": "changes are captured on Postgres only",
     }[engine_kind]
-    report = judged(stream, "events", asked=Asked("capture"))
+    report = judged(stream, "events", asked=CheckRequest("capture"))
     found = table(report, "events")
 
     assert (found.verdict, found.scope.mode, report.exit_code) == (Verdict.UNVERIFIED, "capture", 2)

@@ -13,7 +13,7 @@ from reconcile.definition.model import Definition
 from reconcile.engines.factory import Connection
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.repair import session as repair
-from reconcile.repair.plan_file import Plan, PlannedRow, open_plan, write_plan
+from reconcile.repair.plan_file import PlannedRow, RepairPlan, open_plan, write_plan
 from reconcile.repair.session import Guards, repair_session
 from reconcile.repair.sql_script import write_script
 from reconcile.repair.undo import undo
@@ -116,7 +116,7 @@ def test_a_plan_is_bound_to_its_contents_its_database_and_its_day(bench: Bench, 
     plan = bench.plan(path)
     target, database = bench.project.connection.target, bench.project.connection.identity
 
-    def read(database: str = database) -> tuple[Plan, list[tuple[int, PlannedRow]]]:
+    def read(database: str = database) -> tuple[RepairPlan, list[tuple[int, PlannedRow]]]:
         with open_plan(path, target, database) as (found, rows):
             return found, list(rows)
 
@@ -134,7 +134,7 @@ def test_a_plan_is_bound_to_its_contents_its_database_and_its_day(bench: Bench, 
     path.write_text(whole[: whole.index('"fabricated"')])
     with pytest.raises(Refused, match="is no repair plan"):
         read()
-    write_plan(Plan(**{**vars(plan), "expires_at": "2026-01-01T00:00:00+00:00"}), rows, path)
+    write_plan(RepairPlan(**{**vars(plan), "expires_at": "2026-01-01T00:00:00+00:00"}), rows, path)
     with pytest.raises(Refused, match="expired"):
         read()
     path.write_text("[]")

@@ -16,7 +16,7 @@ from reconcile.dbt.project import Options
 from reconcile.errors import ReconcileError
 from reconcile.report.model import Cell, Drift, TableReport, Verdict
 from reconcile.table_diff import cross_engine as meeting
-from reconcile.table_diff.run import Asked, diff
+from reconcile.table_diff.run import DiffRequest, diff
 from tests.conftest import ROOT, Database, command
 from tests.reconcile.compare.test_property import literal, oracle, random_case
 
@@ -26,7 +26,7 @@ EXPORT = Path(__file__).parents[2] / "extract" / "series" / "x_analytics_content
 def compared(
     left: str | Path, right: str | Path, key: str = "id", wait: Callable[[], None] = lambda: None, **more: Any
 ) -> TableReport:
-    asked = Asked(str(left), str(right), tuple(filter(None, key.split(","))), **more)
+    asked = DiffRequest(str(left), str(right), tuple(filter(None, key.split(","))), **more)
     return diff(asked, Options(), wait=wait).tables[0]
 
 
