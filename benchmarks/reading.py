@@ -116,7 +116,7 @@ def main() -> None:
     asked = parser.parse_args()
     chromium = find_chromium()
     if chromium is None:
-        sys.exit("no Chromium was found: see docs/collecting.md")
+        sys.exit("no Chromium was found: see docs/reference/collecting.md")
     found: dict[str, list[float]] = {}
     most = 0.0
     with local_site() as base:

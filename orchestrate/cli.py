@@ -197,7 +197,7 @@ def schedule(target: str | None) -> int:
 def backfill(address: str | None, schema: str | None, tables: tuple[str, ...], target: str | None) -> int:
     """Copy the old outcomes, learning_posts and tweet_metrics into schema legacy, to compare ours with.
 
-    Without a URL the database is dlt's secret sources.legacy.credentials. See docs/migrating.md.
+    Without a URL the database is dlt's secret sources.legacy.credentials. See docs/how-to/migrate.md.
     """
     from orchestrate.backfill import TABLES, backfill
     from orchestrate.servers.postgres import main_project

@@ -1,4 +1,4 @@
-"""The action and the workflows that docs/ci offers: linted, and their steps run as the scripts that they are."""
+"""The action and the workflows that docs/how-to/ci offers: linted, and their steps run as the scripts that they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from playwright._impl._driver import compute_driver_executable
 from tests.conftest import ROOT, Database, command, commands_for_a_shell
 from tests.support.npm_packages import npm_package
 
-CI = ROOT / "docs" / "ci"
+CI = ROOT / "docs" / "how-to" / "ci"
 ACTION = CI / "reconcile" / "action.yml"
 WORKFLOWS = [CI / "pull-request.yml", CI / "production.yml"]
 

@@ -25,7 +25,7 @@ from reconcile.cli import cli as reconcile
 from tests.conftest import ROOT, command, commands_for_a_shell
 from tests.support.dbt_projects import DbtProject
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # what another test executes, as it stands: command -> that test
 _LAKE = "tests/orchestrate/servers/test_lake.py::test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to"
 ELSEWHERE = {
@@ -194,22 +194,22 @@ def test_every_command_of_our_own_project_does_what_it_says(ours: World) -> None
     with psycopg.connect(server.conninfo) as connection:
         told = connection.execute("select distinct verdict, verdict_before from analytics.reconcile_history").fetchall()
     assert set(told) == {("level", None), ("level", "level")}
-    ours.run("docs/quick-start.md")
-    ours.run("docs/collecting.md")
-    ours.run("docs/reading-a-report.md")
+    ours.run("docs/tutorials/quick-start.md")
+    ours.run("docs/reference/collecting.md")
+    ours.run("docs/how-to/read-a-report.md")
     with psycopg.connect(server.conninfo, autocommit=True) as connection:
 
         def broken() -> None:
             connection.execute(BREAK)
 
-        ours.run("docs/repairing.md", rows_are_broken=("reconcile repair", broken))
+        ours.run("docs/how-to/repair-and-undo.md", rows_are_broken=("reconcile repair", broken))
         # its undo brought the drift back
         assert command("reconcile", "repair", "--apply", "--yes", cwd=ours.folder).returncode == 0
-        ours.run("docs/capture.md")
+        ours.run("docs/reference/capture.md")
         _two_sides(ours, connection)
         ours.replaced["postgresql://me@db/shop"] = lambda: f"postgresql://postgres@/levelset?host={server.alias}"
-        ours.run("docs/reconcile.md", rows_are_broken=("reconcile repair", broken))
-    ours.run("docs/schedules.md")
+        ours.run("docs/reference/reconcile.md", rows_are_broken=("reconcile repair", broken))
+    ours.run("docs/how-to/schedules.md")
 
 
 def _two_sides(world: World, connection: psycopg.Connection) -> None:
@@ -242,11 +242,13 @@ def test_every_command_for_a_project_of_ones_own_does_what_it_says(tmp_path: Pat
     def broken() -> None:
         project.run("update kept set v = 21 where id = 2")
 
-    world.run("docs/own-project.md", a_row_is_broken=("reconcile check --report html", broken))
+    world.run("docs/tutorials/own-project.md", a_row_is_broken=("reconcile check --report html", broken))
     assert "kept" in (tmp_path / "drift.html").read_text()
-    [tested] = re.findall(r"```yaml\n(models:.*?)```", (ROOT / "docs" / "own-project.md").read_text(), re.DOTALL)
+    [tested] = re.findall(
+        r"```yaml\n(models:.*?)```", (ROOT / "docs" / "tutorials" / "own-project.md").read_text(), re.DOTALL
+    )
     project.write({"models/kept.yml": "version: 2\n" + tested})
-    world.run("docs/ci.md")
+    world.run("docs/how-to/ci.md")
     assert "reconciles_kept" in world.said["dbt build"]
 
 

@@ -1,4 +1,4 @@
-"""The roles that docs/production.md makes: each does its work, and nothing more."""
+"""The roles that docs/how-to/production.md makes: each does its work, and nothing more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 
 from tests.conftest import ROOT, Database, command
 
-SQL = re.search(r"```sql\n(create role loader.*?)```", (ROOT / "docs" / "production.md").read_text(), re.DOTALL)
+SQL = re.search(
+    r"```sql\n(create role loader.*?)```", (ROOT / "docs" / "how-to" / "production.md").read_text(), re.DOTALL
+)
 ROLES = ("loader", "builder", "reader", "reconciler", "repairer")
 NO_RAW_TABLES = ("--vars", "create_raw_tables: false")
 

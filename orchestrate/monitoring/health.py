@@ -85,7 +85,7 @@ class Health:
         seconds = datetime.fromisoformat(self.at).timestamp()
         return (
             "# HELP levelset_health_state 0 ok, 1 warn, 2 fail.\n# TYPE levelset_health_state gauge\n"
-            f"{states}# HELP levelset_health_value What was measured; its unit is told in docs/schedules.md.\n"
+            f"{states}# HELP levelset_health_value What was measured; its unit is told in docs/how-to/schedules.md.\n"
             f"# TYPE levelset_health_value gauge\n{values}"
             "# HELP levelset_health_timestamp_seconds When this was looked at.\n"
             "# TYPE levelset_health_timestamp_seconds gauge\n"

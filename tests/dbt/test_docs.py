@@ -1,4 +1,4 @@
-"""What readers are told: the docs site in a real Chromium, and docs/readers.md against the marts."""
+"""What readers are told: the docs site in a real Chromium, and docs/reference/readers.md against the marts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from extract.sources.chromium import Chromium
 from tests.conftest import ROOT
 from tests.support.dbt_projects import DbtProject
 
-READERS = (ROOT / "docs" / "readers.md").read_text()
+READERS = (ROOT / "docs" / "reference" / "readers.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_every_reader_has_an_owner_a_page_and_columns_that_stand_under_contract(
     exposures = manifest["exposures"].values()
     assert len(exposures) == 7
     for exposure in exposures:
-        anchor = exposure["url"].removeprefix("docs/readers.md#")
+        anchor = exposure["url"].removeprefix("docs/reference/readers.md#")
         assert f"\n## {anchor}\n" in READERS
         assert exposure["owner"]["name"]
         assert exposure["maturity"] in ("high", "medium")

@@ -120,8 +120,8 @@ def ask(warehouse: Warehouse, query: str) -> list[tuple[object, ...]]:
 
 
 def query_of(reader: str) -> str:
-    """The query that docs/readers.md says the reader runs."""
-    page = (ROOT / "docs" / "readers.md").read_text()
+    """The query that docs/reference/readers.md says the reader runs."""
+    page = (ROOT / "docs" / "reference" / "readers.md").read_text()
     found = re.search(rf"^## {reader}\n.+?```sql\n(.+?)\n```", page, flags=re.DOTALL | re.MULTILINE)
     assert found, reader
     return found[1]
