@@ -18,7 +18,7 @@ _SECTION = "sources.engagement"
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """What a run goes by; each field is a key of ``[sources.engagement]``, and is told in docs/reference/collecting.md."""
+    """Settings of a run: each field is a key of ``[sources.engagement]``, see docs/reference/collecting.md."""
 
     base_url: str = LOCAL
     account: str = "levelset_demo"  # the own account's handle there

@@ -244,9 +244,7 @@ def test_every_command_for_a_project_of_ones_own_does_what_it_says(tmp_path: Pat
 
     world.run("docs/tutorials/own-project.md", a_row_is_broken=("reconcile check --report html", broken))
     assert "kept" in (tmp_path / "drift.html").read_text()
-    [tested] = re.findall(
-        r"```yaml\n(models:.*?)```", (ROOT / "docs" / "tutorials" / "own-project.md").read_text(), re.DOTALL
-    )
+    [tested] = re.findall(r"```yaml\n(models:.*?)```", (ROOT / "docs/tutorials/own-project.md").read_text(), re.DOTALL)
     project.write({"models/kept.yml": "version: 2\n" + tested})
     world.run("docs/how-to/ci.md")
     assert "reconciles_kept" in world.said["dbt build"]

@@ -12,9 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, Database, command
 
-SQL = re.search(
-    r"```sql\n(create role loader.*?)```", (ROOT / "docs" / "how-to" / "production.md").read_text(), re.DOTALL
-)
+SQL = re.search(r"```sql\n(create role loader.*?)```", (ROOT / "docs/how-to/production.md").read_text(), re.DOTALL)
 ROLES = ("loader", "builder", "reader", "reconciler", "repairer")
 NO_RAW_TABLES = ("--vars", "create_raw_tables: false")
 

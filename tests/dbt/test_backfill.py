@@ -150,9 +150,7 @@ def test_the_cut_over_that_the_docs_tell_lets_old_readers_read_and_old_writers_n
     load(warehouse)
     old_tables(database)
     bot = f"bot_{database.name}"
-    statements = re.search(
-        r"```sql\n +(grant usage.+?)```", (ROOT / "docs" / "how-to" / "migrate.md").read_text(), re.DOTALL
-    )
+    statements = re.search(r"```sql\n +(grant usage.+?)```", (ROOT / "docs/how-to/migrate.md").read_text(), re.DOTALL)
     assert statements
     owned = "outcomes, learning_posts, tweet_metrics"
     database.run(f"create role {bot} login", f"grant select, insert, update, delete on {owned} to {bot}")

@@ -190,9 +190,7 @@ def test_a_published_table_that_loses_its_key_is_taken_out_by_the_next_command(
         bench.vouched()
         bench.run("alter table kept drop constraint kept_pkey")
         with psycopg.connect(database.conninfo) as writer, pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-            writer.execute(
-                "update kept set v = 0 where id = 1"
-            )  # what Postgres does then; docs/reference/capture.md says so
+            writer.execute("update kept set v = 0 where id = 1")  # docs/reference/capture.md
         assert bench.judged(AUTO)[0] == "sweep"
         assert "kept has lost its key: it is not published any more" in caplog.text
         bench.run("update kept set v = 0 where id = 1")
