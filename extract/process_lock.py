@@ -1,14 +1,14 @@
-"""Locks of this machine: one process at a time, and the others are told which, and since when."""
+"""Locks between the processes of this machine: one holds it, the others see which one, and since when."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from extract.errors import ExtractError
 
@@ -17,36 +17,43 @@ _BETWEEN_ATTEMPTS = 0.2  # seconds
 
 @contextmanager
 def hold(path: Path, who: str, refusal: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock that ``path`` is, after at most ``wait`` seconds' waiting. It is gone with the process.
+    """Hold the exclusive lock of the file ``path``; wait at most ``wait`` seconds for it.
 
-    ``who`` is what others are told while it is held. Raises ExtractError, which begins with ``refusal`` and names the
-    holder, where another process has it until then; or where the file cannot be written.
+    The operating system releases the lock when the process ends. The file holds ``who``, the process id and the time
+    while the lock is held, and is empty afterwards. Raises ExtractError if another process still holds it (the message
+    is ``refusal`` and the file's text), or if the file cannot be written.
     """
-    until = time.monotonic() + wait
+    descriptor = -1
+
+    def write_holder(opened: int) -> None:
+        nonlocal descriptor
+        descriptor = opened
+        holder = f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        os.ftruncate(opened, 0)
+        os.pwrite(opened, holder.encode(), 0)
+
+    lock = FileLock(
+        path,
+        poll_interval=_BETWEEN_ATTEMPTS,
+        fallback_to_soft=False,
+        preserve_lock_file=True,
+        on_acquired=write_holder,
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+", encoding="utf-8")  # not emptied before it is ours: it says who has it
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise ExtractError(f"{refusal} ({_holder(path)})") from None
     except OSError as error:
-        raise ExtractError(f"cannot write {path} ({error.strerror}): mend its rights or its disk") from error
-    with handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise ExtractError(f"{refusal} ({_holder(path)})") from None
-                time.sleep(_BETWEEN_ATTEMPTS)
-        handle.truncate(0)
-        handle.write(f"{who}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        handle.flush()
-        try:
-            yield
-        finally:
-            handle.truncate(0)
+        raise ExtractError(f"cannot write {path} ({error.strerror}): fix its permissions or free disk space") from error
+    try:
+        yield
+    finally:
+        os.ftruncate(descriptor, 0)
+        lock.release()
 
 
 def _holder(path: Path) -> str:
     with suppress(OSError):
-        return path.read_text(encoding="utf-8").strip() or "it has just begun"
-    return "it does not say which"
+        return path.read_text(encoding="utf-8").strip() or "it started just now"
+    return "its lock file cannot be read"

@@ -186,7 +186,7 @@ class Schedule:
             self._state.jobs[entry.id].next_at = entry.next_run_time.isoformat(timespec="seconds")
         try:
             text = json.dumps(asdict(self._state), indent=1)
-            write_whole(state_path(self._project), lambda file: file.write(text))
+            write_whole(state_path(self._project), text)
         except OSError as error:
             log.warning("the schedule's state could not be kept (%s): levelset status shows an old one", error.strerror)
 

@@ -81,6 +81,7 @@ def docs_command(target: str | None) -> Path:
 def report_command(target: str | None) -> Path:
     """``levelset report``: the page it has written. Raises Trouble where nothing was ever checked."""
     from orchestrate.dbt import environment
+    from reconcile.atomic_files import write_whole
     from reconcile.dbt.project import Options
     from reconcile.errors import ReconcileError
     from reconcile.overview.assemble import overview
@@ -94,6 +95,5 @@ def report_command(target: str | None) -> Path:
             found = overview(Options(project_dir=project, profiles_dir=project, target=where.name))
         except ReconcileError as error:
             raise Trouble(str(error)) from error
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_overview(found), encoding="utf-8")
+    write_whole(page, render_overview(found))
     return page

@@ -252,7 +252,7 @@ def _first_line(error: BaseException) -> str:
 def keep(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises Trouble where it cannot be written."""
     try:
-        write_whole(path, lambda file: file.write(text))
+        write_whole(path, text)
     except OSError as error:
         raise Trouble(f"cannot write {path} ({error.strerror})") from error
 

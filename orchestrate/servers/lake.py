@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from extract.process_lock import hold
 from orchestrate.errors import Trouble
+from reconcile.atomic_files import write_whole
 
 REMOTE = "sc://127.0.0.1:15002/;user_id=levelset;session_id=6c657665-6c73-4574-8000-000000000001"
 WORKERS = 2
@@ -180,7 +181,7 @@ def _serve(lake: LakeServer, count: int) -> None:
             last = lake.log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
             raise Trouble(f"the lake's server does not start on port {lake.port}: {last[0][:300]} (log: {lake.log})")
         time.sleep(0.02)
-    lake.note.write_text(json.dumps({"pid": server.pid, "port": lake.port}))
+    write_whole(lake.note, json.dumps({"pid": server.pid, "port": lake.port}))
 
 
 def server_of(lake: LakeServer) -> int | None:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import psycopg.conninfo
+from filelock import FileLock
 from psycopg import sql
 
 from orchestrate.errors import Trouble
@@ -71,7 +71,7 @@ def start(project: Path) -> Server:
         return server
     try:
         (server.project / ".levelset").mkdir(exist_ok=True)
-        with _locked(server.project / ".levelset" / "start.lock"):
+        with FileLock(server.project / ".levelset" / "start.lock", preserve_lock_file=True):
             _wait_while_it_comes_up(server)
             if not is_running(server):
                 leave_former_life(server)
@@ -129,15 +129,6 @@ def is_levelset_project(folder: Path) -> bool:
         return "\nname: levelset\n" in "\n" + (folder / "dbt_project.yml").read_text()
     except OSError:
         return False
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    import fcntl
-
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _ensure_database(server: Server) -> None:

@@ -49,7 +49,7 @@ def _install(project_dir: Path) -> tuple[Path, bool]:
                 return path, False
             if _OURS not in there:
                 raise ProjectError(f"{path} is there and is not ours: move it away, then try again")
-        write_whole(path, lambda file: file.write(text))
+        write_whole(path, text)
     except OSError as error:
         raise ProjectError(f"cannot write {path}: {error.strerror}") from error
     return path, True

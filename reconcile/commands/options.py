@@ -174,7 +174,7 @@ def write_text(path: Path, kind: str, text: str) -> None:
     from reconcile.atomic_files import write_whole
 
     try:
-        write_whole(path, lambda file: file.write(text))
+        write_whole(path, text)
     except OSError as error:
         raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from reconcile.atomic_files import write_whole
+
 log = logging.getLogger("reconcile")
 _BUILDING = ("run", "build", "retry")
 
@@ -32,8 +34,7 @@ def last_builds(root: Path, target: str, default_target: str) -> dict[str, datet
             if began and began > latest.get(result["unique_id"], ""):
                 latest[result["unique_id"]] = began
         try:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            write_whole(memory, json.dumps(known, indent=1))
         except OSError as error:
             log.warning("the times of the last builds could not be kept in %s: %s", memory, error.strerror)
     return {unique_id: datetime.fromisoformat(began) for unique_id, began in latest.items()}

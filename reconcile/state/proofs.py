@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconcile.atomic_files import write_whole
 from reconcile.engines.base import Moment
 
 log = logging.getLogger("reconcile")
@@ -49,10 +50,7 @@ class Proofs:
         kept = _read(self._file)  # another run may have written meanwhile
         kept.setdefault(self._identity, {}).update(self._new)
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(".draft")
-            draft.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            draft.replace(self._file)
+            write_whole(self._file, json.dumps(kept, indent=1))
         except OSError as error:
             log.warning("what was proven could not be kept in %s: %s", self._file, error.strerror)
 

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from reconcile.atomic_files import write_whole
 from reconcile.errors import ReconcileError
 from reconcile.report.model import PastRun, PastTable, Report, report_from_dict
 
@@ -23,8 +24,7 @@ def keep(report: Report, project_dir: Path) -> None:
     """Keep a report; one that cannot be kept is told and does not change the run's verdict."""
     place = folder(project_dir)
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{report.run_id}.json").write_text(report.to_json(), encoding="utf-8")
+        write_whole(place / f"{report.run_id}.json", report.to_json())
         for old in sorted(place.glob("*.json"))[:-KEPT]:
             old.unlink()
     except OSError as error:
