@@ -208,7 +208,9 @@ def test_every_command_of_our_own_project_does_what_it_says(ours: World) -> None
         ours.run("docs/reference/capture.md")
         _two_sides(ours, connection)
         ours.replaced["postgresql://me@db/shop"] = lambda: f"postgresql://postgres@/levelset?host={server.alias}"
-        ours.run("docs/reference/reconcile.md", rows_are_broken=("reconcile repair", broken))
+        ours.run("docs/reference/reconcile.md")
+        ours.run("docs/reference/diff.md")
+        ours.run("docs/reference/repair.md", rows_are_broken=("reconcile repair", broken))
     ours.run("docs/how-to/schedules.md")
 
 
