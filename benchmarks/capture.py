@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import psycopg
 
 from orchestrate.servers import postgres as warehouse
-from reconcile.capture.session import open_capture
+from reconcile.capture.session import Captured, open_capture
 from reconcile.capture.setup import setup, teardown
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition, ModelSettings
@@ -114,11 +114,11 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
     print(
         f"{'keys':>8}{'check':>12}{'new sessions':>15}{'server CPU':>13}{'of the sweep':>15}{'sweep / check CPU':>20}"
     )
-    engine, session = open_engine(project.connection), open_capture(project)
-    assert not isinstance(session, str)
+    engine, capture = open_engine(project.connection), open_capture(project)
+    assert isinstance(capture, Captured)
 
     def in_session() -> TableReport:
-        return judge_definition(engine, project.definitions[0], CheckRequest("capture"), None, now(), capture=session)
+        return judge_definition(engine, project.definitions[0], CheckRequest("capture"), None, now(), capture=capture)
 
     for count in COUNTS:
         walls, cpus, news = [], [], []
@@ -142,7 +142,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
         for count in CROSSING:
             change(database, tweets, count)
             began = time.perf_counter()
-            found = judge_definition(engine, project.definitions[0], CheckRequest("auto"), None, now(), capture=session)
+            found = judge_definition(engine, project.definitions[0], CheckRequest("auto"), None, now(), capture=capture)
             wall = time.perf_counter() - began
             assert found.verdict is Verdict.LEVEL
             print(
@@ -150,7 +150,7 @@ def compare(project: Project, database: psycopg.Connection, tweets: int, runs: i
                 flush=True,
             )
     engine.close()
-    session.close()
+    capture.session.close()
     list(teardown(project))
 
 
@@ -158,12 +158,12 @@ def reading(project: Project, database: psycopg.Connection, changes: int) -> Non
     list(setup(project))
     check_tables(project, asked=CheckRequest("auto"))
     database.execute(f"update kept set likes = likes + 1 where tweet_id in (select tweet_id from kept limit {changes})")
-    session = open_capture(project)
-    assert not isinstance(session, str)
+    capture = open_capture(project)
+    assert isinstance(capture, Captured)
     began = time.perf_counter()
-    session.read()
+    capture.session.read()
     seconds = time.perf_counter() - began
-    session.close()
+    capture.session.close()
     print(f"\nreading {changes:,} changes of one transaction: {seconds:.2f} s, {changes / seconds:,.0f} changes/s")
     list(teardown(project))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 
-from reconcile.capture.session import CaptureSession, open_capture
+from reconcile.capture.session import Captured, CaptureSession, NotCaptured, open_capture
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
@@ -59,11 +59,13 @@ class Follower:
         wait = self.interval
         while not stop.is_set():
             try:
-                session = open_capture(self.project)
-                if isinstance(session, str):
-                    if not away:
-                        raise Refused(f"there is nothing to follow: {session}")
-                    raise ReconcileError(session)
+                match open_capture(self.project):
+                    case NotCaptured(reason) if not away:
+                        raise Refused(f"there is nothing to follow: {reason}")
+                    case NotCaptured(reason):
+                        raise ReconcileError(reason)
+                    case Captured(session):
+                        pass
                 try:
                     if away:
                         away = False
@@ -98,7 +100,7 @@ class Follower:
 
     def _judge(self, engine: Engine, session: CaptureSession, definition: Definition) -> None:
         proofs = Proofs(self.project.root, self.project.connection.identity)
-        table = judge_definition(engine, definition, CheckRequest("auto"), proofs, now(), capture=session)
+        table = judge_definition(engine, definition, CheckRequest("auto"), proofs, now(), capture=Captured(session))
         proofs.keep()
         if table.verdict is Verdict.ERROR:
             raise ReconcileError(table.error or f"{table.name} could not be judged")

@@ -23,7 +23,7 @@ from reconcile.errors import EvaluationFailed
 
 
 @dataclass(frozen=True)
-class Captured:
+class DirtyKeys:
     """A model's dirty keys; ``every_key`` says why any key may have changed. ``since``: the LSN of the proof."""
 
     keys: tuple[Key, ...]
@@ -60,7 +60,7 @@ class TableState:
         return self.identity == "full" or set(columns) <= told
 
 
-class Vouching:
+class Coverage:
     """The models of one slot. ``engine`` may write schema reconcile and, to publish tables, the publication."""
 
     def __init__(self, engine: PostgresEngine, slot: str) -> None:
@@ -88,7 +88,7 @@ class Vouching:
                 return f"{plain(relation)} is not published any more, or by other columns"
         return None
 
-    def keys(self, definition: Definition) -> Captured:
+    def keys(self, definition: Definition) -> DirtyKeys:
         """What may have drifted since the model was vouched for."""
         since = self._engine.one(
             f"select since_lsn::text from {SCHEMA}.capture_model where slot = $1 and model = $2",
@@ -99,7 +99,7 @@ class Vouching:
             [self._slot, definition.unique_id],
         )
         every = next((why or "any key may have changed" for key, why in rows if not key), None)
-        return Captured(tuple(tuple(key) for key, _ in rows if key), every, since)
+        return DirtyKeys(tuple(tuple(key) for key, _ in rows if key), every, since)
 
     def mark(self, definition: Definition) -> str:
         """The model's dirty keys and what made them dirty, as one text."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reconcile.capture.changed_keys import Key
-from reconcile.capture.coverage import Captured, Vouching
+from reconcile.capture.coverage import Coverage, DirtyKeys
 from reconcile.capture.slot import Slot, SlotLost, slot_name
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
@@ -37,16 +37,16 @@ class CaptureSession:
 
     engine: PostgresEngine
     slot: Slot
-    vouching: Vouching
+    coverage: Coverage
     lost: str | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def route(self, definition: Definition, forced: bool = False) -> Route:
         """By dirty keys where the slot vouches for the model, else by a sweep, and why. ``forced``: no sweep."""
         with self._lock:
-            why = self.vouching.why_not(definition)
+            why = self.coverage.why_not(definition)
             if why is None:
-                found = self.vouching.keys(definition)
+                found = self.coverage.keys(definition)
                 if found.every_key is None:  # as far as the slot was read; ``keys`` reads on
                     return Route(None, since=found.since)
                 why = found.every_key
@@ -59,37 +59,37 @@ class CaptureSession:
         with self._lock:
             return Route(self._not_any_more()) if self.lost is not None else self._sweep(definition, why)
 
-    def keys(self, definition: Definition) -> Captured:
+    def dirty_keys(self, definition: Definition) -> DirtyKeys:
         """Inside the snapshot of the comparison: every key that may differ in it; ``every_key`` where any may."""
         with self._lock:
             self._read()
-            why = self.lost or self.vouching.why_not(definition)
-            return Captured((), why, "") if why is not None else self.vouching.keys(definition)
+            why = self.lost or self.coverage.why_not(definition)
+            return DirtyKeys((), why, "") if why is not None else self.coverage.keys(definition)
 
     def settle(self, definition: Definition, level: Sequence[Key], snapshot: str) -> None:
         with self._lock:
-            self.vouching.settle(definition, level, snapshot)
+            self.coverage.settle(definition, level, snapshot)
 
     def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
         """Why the swept model is not vouched for from now on; None where it is."""
         with self._lock:
-            return self.vouching.finish(definition, token, snapshot, drifted)
+            return self.coverage.finish(definition, token, snapshot, drifted)
 
     def why_swept(self, definition: Definition) -> str | None:
         """Why a check would sweep the model, as far as the slot was read; None where it would not."""
         with self._lock:
-            return self.vouching.why_not(definition) or self.vouching.keys(definition).every_key
+            return self.coverage.why_not(definition) or self.coverage.keys(definition).every_key
 
-    def told(self, definition: Definition) -> dict[str, str]:
+    def describe(self, definition: Definition) -> dict[str, str]:
         """In words, how the rows of each source name the model's keys; or why they cannot be captured."""
         with self._lock:
-            _, why = self.vouching.fit(definition)
-            return {"none": why} if why is not None else self.vouching.mapped(definition)
+            _, why = self.coverage.fit(definition)
+            return {"none": why} if why is not None else self.coverage.mapped(definition)
 
     def mark(self, definition: Definition) -> str:
         """What has to be judged of a model: another text once there is more."""
         with self._lock:
-            return self.lost or self.vouching.why_not(definition) or self.vouching.mark(definition)
+            return self.lost or self.coverage.why_not(definition) or self.coverage.mark(definition)
 
     def read(self) -> None:
         """Store what changed meanwhile."""
@@ -101,7 +101,7 @@ class CaptureSession:
 
     def _sweep(self, definition: Definition, why: str) -> Route:
         try:
-            token, unfit = self.vouching.begin(definition)
+            token, unfit = self.coverage.begin(definition)
         except ReconcileError as error:
             token, unfit = None, str(error)
         return Route(unfit or why, token)
@@ -115,7 +115,7 @@ class CaptureSession:
                 self.slot.read()
             except SlotLost as lost:
                 self.lost = str(lost)
-                self.vouching.forget()
+                self.coverage.forget()
         return self.lost is None
 
 
@@ -125,16 +125,33 @@ def name_of(project: Project) -> str:
     return slot_name(project.name, credentials.database, credentials.schema)
 
 
-def open_capture(project: Project) -> CaptureSession | str:
-    """The session of a project whose changes are captured; why there is none, where there is none."""
+@dataclass(frozen=True)
+class Captured:
+    """The project's changes are captured: ``session`` knows which keys changed. The caller closes it."""
+
+    session: CaptureSession
+
+
+@dataclass(frozen=True)
+class NotCaptured:
+    """The project's changes are not captured, for this reason: every check reads every row."""
+
+    reason: str
+
+
+Capture = Captured | NotCaptured
+
+
+def open_capture(project: Project) -> Capture:
+    """Open the capture session of a project. Raises ReconcileError if the database cannot be reached."""
     if project.connection.adapter != "postgres":
-        return "changes are captured on Postgres only"
+        return NotCaptured("changes are captured on Postgres only")
     engine = open_engine(project.connection)
     assert isinstance(engine, PostgresEngine)
     try:
         if engine.table_columns(f"{SCHEMA}.capture") is None:
             engine.close()
-            return "its changes are not captured (reconcile setup)"
+            return NotCaptured("its changes are not captured (reconcile setup)")
         version = version_of(engine)
         if version != VERSION:
             with engine.transaction():
@@ -142,11 +159,11 @@ def open_capture(project: Project) -> CaptureSession | str:
         name = name_of(project)
         if not engine.rows(f"select 1 from {SCHEMA}.capture where slot = $1", [name]):
             engine.close()
-            return "its changes are not captured (reconcile setup)"
-        vouching = Vouching(engine, name)
-        for spelled in vouching.spare_writers():
+            return NotCaptured("its changes are not captured (reconcile setup)")
+        coverage = Coverage(engine, name)
+        for spelled in coverage.spare_writers():
             log.warning("%s has lost its key: it is not published any more, or its writers would be refused", spelled)
     except ReconcileError as error:
         engine.close()
-        return f"its changes cannot be read: {error}"
-    return CaptureSession(engine, Slot(engine, name), vouching)
+        return NotCaptured(f"its changes cannot be read: {error}")
+    return Captured(CaptureSession(engine, Slot(engine, name), coverage))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reconcile.capture.coverage import Vouching
+from reconcile.capture.coverage import Coverage
 from reconcile.capture.session import name_of
 from reconcile.capture.slot import state
 from reconcile.capture.tables import NAMES, TABLES
@@ -48,9 +48,9 @@ def setup(project: Project, unbounded: bool = False) -> Iterator[Diagnosis]:
         except EvaluationFailed as error:
             yield Diagnosis(Level.TROUBLE, "slot", f"{name} could not be created: {error}")
             return
-        vouching = Vouching(engine, name)
+        coverage = Coverage(engine, name)
         for definition in project.definitions:
-            yield _publish(vouching, definition)
+            yield _publish(coverage, definition)
     finally:
         engine.close()
 
@@ -239,10 +239,10 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
     yield Diagnosis(Level.FINE, "slot", f"{name} is created")
 
 
-def _publish(vouching: Vouching, definition: Definition) -> Diagnosis:
+def _publish(coverage: Coverage, definition: Definition) -> Diagnosis:
     """Publish a model's tables, as its next sweep would, so that nothing is in that sweep's way."""
     try:
-        mapped, why = vouching.publish(definition)
+        mapped, why = coverage.publish(definition)
     except ReconcileError as error:
         mapped, why = {}, str(error)
     if why is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reconcile.capture.session import CaptureSession, open_capture
+from reconcile.capture.session import Capture, Captured, NotCaptured, open_capture
 from reconcile.compare.multiset import Rows, surplus_counts_sql
 from reconcile.compare.sql import totals_sql
 from reconcile.dbt.project import Options
@@ -29,11 +29,11 @@ def explain(options: Options) -> Iterator[str]:
             finally:
                 engine.close()
     finally:
-        if not isinstance(capture, str):
-            capture.close()
+        if isinstance(capture, Captured):
+            capture.session.close()
 
 
-def _told(engine: Engine, definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
+def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[str]:
     settings = definition.settings
     yield f"-- {definition.name} ({definition.path})"
     yield f"-- table:     {definition.relation_name}"
@@ -74,14 +74,14 @@ def _told(engine: Engine, definition: Definition, capture: CaptureSession | str)
     yield f"{shown};"
 
 
-def _scope(definition: Definition, capture: CaptureSession | str) -> Iterator[str]:
+def _scope(definition: Definition, capture: Capture) -> Iterator[str]:
     """Which way a check would judge the model as things stand; the slot is not read for it."""
-    if isinstance(capture, str):
-        yield f"-- scope:     sweep, because {capture}: every row of both sides is read"
+    if isinstance(capture, NotCaptured):
+        yield f"-- scope:     sweep, because {capture.reason}: every row of both sides is read"
         return
-    for relation, said in capture.told(definition).items():
-        yield f"-- changes:   {relation}: {said}"
-    why = capture.why_swept(definition)
+    for relation, mapping in capture.session.describe(definition).items():
+        yield f"-- changes:   {relation}: {mapping}"
+    why = capture.session.why_swept(definition)
     if why is None:
         yield "-- scope:     capture: the statement below, for the keys that changed since it was proven level"
     else:

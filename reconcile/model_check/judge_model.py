@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconcile.capture.session import CaptureSession, Route
+from reconcile.capture.session import Capture, Captured, CaptureSession, NotCaptured, Route
 from reconcile.compare.align import Prepared, prepare, stored_sql
 from reconcile.compare.comparison import Compared, judge
 from reconcile.compare.key_filter import Keys, Values, condition
@@ -61,7 +61,7 @@ def judge_definition(
     proofs: Proofs | None = None,
     at: str = "",
     watcher: Watcher = Watcher(),  # noqa: B008  does nothing
-    capture: CaptureSession | str = "its changes are not captured",
+    capture: Capture = NotCaptured("its changes are not captured"),  # noqa: B008  frozen
 ) -> TableReport:
     """One model's report: its verdict, or why there is none. ``at``: the run's time, for the proof of a level table.
 
@@ -133,7 +133,7 @@ class _Run:
     proofs: Proofs | None
     at: str
     watcher: Watcher
-    capture: CaptureSession | str
+    capture: Capture
 
 
 @dataclass
@@ -149,26 +149,36 @@ def _judged_by_scope(engine: Engine, definition: Definition, asked: CheckRequest
     if asked.mode not in ("auto", "capture"):
         return _judged(engine, definition, asked, run)
     forced = asked.mode == "capture"
-    if isinstance(run.capture, str):
-        if forced:
-            raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(run.capture))
-        found = _judged(engine, definition, replace(asked, mode="sweep"), run)
-        return found.because(run.capture)
-    route = run.capture.route(definition, forced)
+    match run.capture:
+        case NotCaptured(reason) if forced:
+            raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(reason))
+        case NotCaptured(reason):
+            return _judged(engine, definition, replace(asked, mode="sweep"), run).because(reason)
+        case Captured(session):
+            return _judged_by_capture(engine, definition, asked, run, session)
+
+
+def _judged_by_capture(
+    engine: Engine, definition: Definition, asked: CheckRequest, run: _Run, session: CaptureSession
+) -> _FoundHere:
+    forced = asked.mode == "capture"
+    route = session.route(definition, forced)
     if route.swept is None:
         try:
-            return _captured(engine, definition, run, run.capture, route.since)
+            return _captured(engine, definition, run, session, route.since)
         except _EveryRow as every:
-            route = Route(every.why) if forced else run.capture.sweep(definition, every.why)
+            route = Route(every.why) if forced else session.sweep(definition, every.why)
     if forced:
         raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(route.swept))
     found = _judged(engine, definition, replace(asked, mode="sweep"), run)
     note = f"swept, because {route.swept}"
     if route.token is not None:
         kept = _not_level(found.judged)
-        if kept is None:
+        if found.judged.rows_expected == 0 and found.judged.rows_actual == 0:
+            note += "; both sides are empty, so change capture was not enabled"
+        elif kept is None:
             note += "; it drifted by more keys than are told, so it is not vouched for"
-        elif why := run.capture.finish(definition, route.token, found.snapshot, kept):
+        elif why := session.finish(definition, route.token, found.snapshot, kept):
             note += f"; it is not vouched for yet: {why}"
         else:
             note += "; from now on its changes are captured"
@@ -188,7 +198,7 @@ def _captured(engine: Engine, definition: Definition, run: _Run, capture: Captur
     proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
     with engine.snapshot():
         snapshot = engine.snapshot_name()
-        dirty = capture.keys(definition)
+        dirty = capture.dirty_keys(definition)
         if dirty.every_key is not None:
             raise _EveryRow(dirty.every_key)
         keys, position = list(dirty.keys), capture.slot.position

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from reconcile.capture.session import CaptureSession, open_capture
+from reconcile.capture.session import Capture, Captured, NotCaptured, open_capture
 from reconcile.dbt.project import Options, Project, load
 from reconcile.dbt.yaml_location import find_declared
 from reconcile.definition.model import Definition
@@ -74,7 +74,7 @@ def check_tables(
     definitions = [d for d in project.definitions if d.settings.enabled]
     workers = 1 if project.connection.adapter == "duckdb" else max(1, min(project.connection.threads, len(definitions)))
     proofs = Proofs(project.root, project.connection.identity)
-    capture: CaptureSession | str = "its scope was given"
+    capture: Capture = NotCaptured("its scope was given")
     if asked.mode in ("auto", "capture"):
         capture = open_capture(project)
     running: set[Engine] = set()
@@ -108,7 +108,7 @@ def check_tables(
         raise
     finally:
         pool.shutdown()
-        if not isinstance(capture, str):
-            capture.close()
+        if isinstance(capture, Captured):
+            capture.session.close()
     proofs.keep()
     return tables

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconcile.capture import coverage as vouch
+from reconcile.capture import coverage
 from reconcile.capture import slot as capture_slot
 from reconcile.capture.session import CaptureSession
 from reconcile.capture.slot import Slot
@@ -234,14 +234,14 @@ def test_key_from_says_how_rows_name_keys_that_no_plan_shows(database: Database,
 def test_rows_that_change_while_a_check_runs_are_seen_by_it_or_by_the_next(
     bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = CaptureSession.keys
+    asked = CaptureSession.dirty_keys
 
     def change_first(self: CaptureSession, definition: Any) -> Any:
         bench.run("update kept set v = v + 1 where id = 3")  # after the snapshot began, before its keys are asked for
         return asked(self, definition)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CaptureSession, "keys", change_first)
+        patch.setattr(CaptureSession, "dirty_keys", change_first)
         found = bench.check(CAPTURE)
     assert (found.verdict, found.scope.keys_checked) == (Verdict.LEVEL, 1)  # in its snapshot it was
     assert bench.check(CAPTURE).drift.changed == 1
@@ -251,15 +251,15 @@ def test_a_commit_during_the_sweep_that_proves_a_table_is_not_lost(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with captured(database, tmp_path) as bench:
-        finish = vouch.Vouching.finish
+        finish = coverage.Coverage.finish
 
-        def change_first(self: vouch.Vouching, *arguments: Any) -> Any:
+        def change_first(self: coverage.Coverage, *arguments: Any) -> Any:
             bench.run("update kept set v = v + 1 where id = 3")
             Slot(self._engine, bench.name).read()  # and another check has read the slot past it
             return finish(self, *arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(vouch.Vouching, "finish", change_first)
+            patch.setattr(coverage.Coverage, "finish", change_first)
             bench.vouched()
         assert bench.check(CAPTURE).drift.changed == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconcile.capture.session import open_capture
+from reconcile.capture.session import NotCaptured, open_capture
 from reconcile.dbt.project import Options, invoke_dbt, load
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ProjectError, Refused
@@ -79,7 +79,7 @@ def test_a_repair_brings_the_tables_of_each_earlier_version_up_to_date_and_loses
     assert pg.rows("select count(*) from reconcile.repair") == [(2,)]
     if before > 1:
         assert pg.rows("select slot, read_at is not null from reconcile.capture") == [("another project's", True)]
-        assert open_capture(pg.project) == "its changes are not captured (reconcile setup)"
+        assert open_capture(pg.project) == NotCaptured("its changes are not captured (reconcile setup)")
     if before == 4:
         engine = open_engine(pg.project.connection)
         record(a_report(), pg.project.connection)
@@ -90,7 +90,7 @@ def test_a_repair_brings_the_tables_of_each_earlier_version_up_to_date_and_loses
 def test_a_check_brings_the_tables_of_capture_up_to_date(pg: Bench) -> None:
     pg.make("id integer, n integer", "(1, 1)", "(1, 1)")
     pg.run(*HOMES[2])
-    assert open_capture(pg.project) == "its changes are not captured (reconcile setup)"
+    assert open_capture(pg.project) == NotCaptured("its changes are not captured (reconcile setup)")
     assert version(pg) == VERSION
     assert pg.rows("select read_at is not null from reconcile.capture") == [(True,)]
 
