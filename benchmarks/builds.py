@@ -17,8 +17,7 @@ import psycopg
 
 from orchestrate.dbt import environment
 from orchestrate.servers import postgres as warehouse
-from reconcile.dbt.project import Options, invoke_dbt
-from reconcile.model_check.run import check
+from reconcile import check, run_dbt
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = (
@@ -73,7 +72,7 @@ def add_readings(database: psycopg.Connection, rows: str, load_id: str) -> None:
 def build(folder: Path, *more: str) -> dict[str, float]:
     """Seconds by model."""
     where = ["--project-dir", str(folder), "--profiles-dir", str(folder), "--quiet", "--log-level", "none"]
-    outcome = invoke_dbt(["run", *more, *where])
+    outcome = run_dbt(["run", *more, *where])
     if outcome.exception is not None:
         raise outcome.exception
     failed = [result.message for result in outcome.result.results if str(result.status) != "success"]
@@ -85,7 +84,7 @@ def build(folder: Path, *more: str) -> dict[str, float]:
 
 def explain(folder: Path, database: psycopg.Connection, model: str) -> None:
     where = ["--project-dir", str(folder), "--profiles-dir", str(folder), "--quiet", "--log-level", "none"]
-    sql = invoke_dbt(["compile", "-s", model, *where]).result.results[0].node.compiled_code
+    sql = run_dbt(["compile", "-s", model, *where]).result.results[0].node.compiled_code
     print(f"\nplan of {model}, incremental:")
     for (line,) in database.execute(f"explain (analyze, costs off, timing off, summary on) {sql}").fetchall():
         print("  " + line)
@@ -134,7 +133,7 @@ def measure(home: Path, server: warehouse.Server, options: argparse.Namespace) -
             print(f"{model:30}{full[model]:12.1f} s{incremental[model]:12.2f} s{incremental[model] / full[model]:8.1%}")
         total, share = sum(full.values()), sum(incremental.values()) / sum(full.values())
         print(f"{'all':30}{total:12.1f} s{sum(incremental.values()):12.2f} s{share:8.1%}")
-        verdicts = {table.name: table.verdict.value for table in check(Options(folder, folder)).tables}
+        verdicts = {table.name: table.verdict.value for table in check(project_dir=folder, profiles_dir=folder).tables}
         print(
             "compared with their definitions: " + ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items())
         )

@@ -104,11 +104,7 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
     from orchestrate.jobs.run_job import WITHOUT
     from orchestrate.servers import postgres as warehouse
     from orchestrate.targets import Target
-    from reconcile.capture.setup import setup
-    from reconcile.dbt.project import Options
-    from reconcile.model_check.judge_model import CheckRequest
-    from reconcile.model_check.run import check, open_project
-    from reconcile.report.diagnosis import Level
+    from reconcile import Level, ProjectArguments, check, setup
 
     with project() as folder:
         target = Target("embedded", folder)
@@ -134,14 +130,13 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
         run_dbt(target, "run")
         loaded = time.monotonic() - started
         parts: dict[str, list[float]] = {"collect": [], "build": [], "check": []}
-        options = Options(project_dir=folder, profiles_dir=folder, target="embedded", selector="scheduled")
+        where: ProjectArguments = {"project_dir": folder, "profiles_dir": folder}
+        where |= {"target": "embedded", "selector": "scheduled"}
         if captured:
             with environment(target.environment()):
-                found = list(setup(open_project(options)))
+                found = setup(**where)
                 assert not any(finding.level is Level.TROUBLE for finding in found), found
-                check(
-                    options, asked=CheckRequest("auto")
-                )  # proves each table once; from then on its changes are followed
+                check(**where)  # proves each table once; from then on its changes are followed
         for _ in range(6):
             clock[0] += timedelta(minutes=10)
             marks = [time.monotonic()]
@@ -152,7 +147,7 @@ def a_day(hourly: int, captured: bool) -> None:  # noqa: PLR0915
             run_dbt(target, "build", "--selector", "scheduled", *WITHOUT["scheduled"], manifest=manifest)
             marks.append(time.monotonic())
             with environment(target.environment()):
-                report = check(options, asked=CheckRequest("auto"), manifest=manifest)
+                report = check(manifest=manifest, **where)
             marks.append(time.monotonic())
             assert report.exit_code == 0, report.verdict
             for part, begin, end in zip(parts, marks, marks[1:], strict=False):

@@ -137,12 +137,11 @@ def run(job: str, target: str | None, wait: float) -> int:
     from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
     from orchestrate.tracing import traced
-    from reconcile.commands.progress import Logged
-    from reconcile.render.human import print_report
+    from reconcile import LogProgress, print_report
 
     log_to_stderr()
     with traced():
-        done = run_job(choose(main_project(), target), job, wait, Logged())
+        done = run_job(choose(main_project(), target), job, wait, LogProgress())
     if done.report.exit_code:
         print_report(done.report, Console(stderr=True, highlight=False, emoji=False, markup=False))
     click.echo(done.line())
@@ -166,14 +165,14 @@ def schedule(target: str | None) -> int:
     from orchestrate.servers.postgres import main_project
     from orchestrate.targets import choose
     from orchestrate.tracing import traced
-    from reconcile.commands.progress import Logged
+    from reconcile import LogProgress
 
     log_to_stderr()
     where = choose(main_project(), target)
     webhook: object = dlt.secrets.get("health.webhook")
 
     def run(job: str) -> tuple[int, str]:
-        done = run_job(where, job, 600.0, Logged())
+        done = run_job(where, job, 600.0, LogProgress())
         say(done.line())
         return done.exit_code, done.line()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target, default_target_name
-from reconcile.dbt.builds import last_builds
-from reconcile.dbt.project import invoke_dbt
+from reconcile import build_times
+from reconcile import run_dbt as invoke_dbt
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -42,7 +42,7 @@ def run_dbt(target: Target, *command: str, manifest: Any = None) -> Built:
     """
     # dbt keeps the times of its latest invocation only: those of the one before are remembered first, or rows that came
     # after a model's own build would later look as if that build had missed them
-    last_builds(target.project, target.name, default_target_name())
+    build_times(project_dir=target.project, target=target.name, default_target=default_target_name())
     if manifest is None:
         outcome = _invoke(target, None, *command)
     else:
@@ -62,7 +62,7 @@ def run_dbt(target: Target, *command: str, manifest: Any = None) -> Built:
 def _invoke(target: Target, manifest: Any, *command: str) -> Any:
     arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
     with _ONE_AT_A_TIME, environment(target.environment()):
-        outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"], manifest)
+        outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"], manifest=manifest)
     if isinstance(outcome.exception, KeyboardInterrupt):
         raise outcome.exception
     if outcome.exception is not None:

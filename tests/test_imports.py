@@ -128,9 +128,39 @@ def test_no_package_imports_a_package_above_it(package: str) -> None:
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_no_module_imports_too_many_others(package: str) -> None:
-    many = {name: len(others) for name, others in graph(package).items() if len(others) > MOST_IMPORTS}
+    facade = "reconcile.api"  # it collects what the others offer
+    many = {n: len(others) for n, others in graph(package).items() if len(others) > MOST_IMPORTS and n != facade}
 
     assert many == {}
+
+
+OUTSIDE = ("orchestrate", "tools", "benchmarks", "tests")
+INSIDE = ("tests/reconcile", "tests/support")  # they test what is not public
+BENCHMARKS = ("capture", "check", "repair", "scale")  # they measure parts of a check
+
+
+def test_other_code_imports_only_the_public_names_of_reconcile() -> None:
+    known = modules("reconcile")
+    deeper = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in OUTSIDE
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not str(path.relative_to(ROOT)).startswith(INSIDE)
+        and not (folder == "benchmarks" and path.stem in BENCHMARKS)
+        for name in imported(path, known)
+        if name.startswith("reconcile.") and name not in ("reconcile.cli", "reconcile.api")
+    }
+
+    assert deeper == set()
+
+
+def test_every_public_name_of_reconcile_can_be_imported() -> None:
+    import reconcile
+    from reconcile import api
+
+    assert sorted(api.__all__) == api.__all__
+    for name in api.__all__:
+        assert getattr(reconcile, name) is getattr(api, name)
 
 
 def test_only_one_module_of_reconcile_imports_dbt() -> None:

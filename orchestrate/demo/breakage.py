@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from reconcile.report.model import Report
+from reconcile import Report
 
 _LOST = 5
 _ZEROED = 3

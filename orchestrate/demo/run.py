@@ -23,7 +23,7 @@ from orchestrate.servers import postgres as warehouse
 from orchestrate.targets import Target
 
 if TYPE_CHECKING:
-    from reconcile.report.model import Report
+    from reconcile import Report
 
 _DAY_BEFORE = timedelta(hours=26)  # the first collection looks at yesterday, so that the second has something new
 _STEPS = 10
@@ -137,29 +137,22 @@ def _collect(target: Target, site: object, job: str, source: str | None, console
 
 def _write_reports(project: Path, reports: dict[str, Report]) -> Path:
     """The pages, with the way to the dbt docs, and the drift as JSON; their folder."""
-    from reconcile.commands.options import write_report
+    from reconcile import write_report
 
     folder = project / ".levelset" / "demo"
     for name, report in reports.items():
-        write_report(report, "html", folder / f"{name}.html", project)
-    write_report(reports["drift"], "json", folder / "drift.json", project)
+        write_report(report, "html", folder / f"{name}.html", project_dir=project)
+    write_report(reports["drift"], "json", folder / "drift.json")
     return folder
 
 
 def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, Report]:
     """Level, broken, found, mended, level: the reports of the drift and of its repair."""
-    from reconcile.dbt.project import Options
-    from reconcile.model_check.run import check
-    from reconcile.render.human import print_report
-    from reconcile.repair.run import RepairRequest, repair_run
-    from reconcile.report.model import Verdict
-    from reconcile.report.progress import Watcher
-    from reconcile.state import run_files as history
+    from reconcile import ProjectArguments, Verdict, apply_repair, check, print_report
 
-    options = Options(project_dir=project, profiles_dir=project, target="embedded")
+    where: ProjectArguments = {"project_dir": project, "profiles_dir": project, "target": "embedded"}
     with steps.step("reconcile check") as said:
-        report = check(options)
-        history.keep(report, project)
+        report = check(**where)
         said(f"{report.verdict.value}: {len(report.tables)} tables hold exactly what a full refresh would build")
         if report.verdict is not Verdict.LEVEL:
             print_report(report, steps.console)
@@ -168,17 +161,12 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, 
         broken = break_tables(server.conninfo)
         said("\n         ".join(["", *broken.said]))
     with steps.step("reconcile check, repair, check again") as said:
-        drifted = check(options)
-        history.keep(drifted, project)
+        drifted = check(**where)
         if found_by(drifted) != broken.keys:
             print_report(drifted, steps.console)
             raise Trouble("reconcile did not find exactly what was broken: this is a bug, please report it")
         print_report(drifted, steps.console)
-        everything = RepairRequest(
-            None, True, allow_delete=True, max_rows=100, max_percent=10.0, confirm=lambda _: True
-        )
-        repaired = repair_run(options, everything, Watcher())
-        history.keep(repaired, project)
+        repaired = apply_repair(allow_delete=True, max_rows=100, **where)
         print_report(repaired, steps.console)
         mend_key(server.conninfo)
         if repaired.exit_code != 0:

@@ -15,9 +15,7 @@ from orchestrate.errors import Trouble
 from orchestrate.jobs.steps import WALL
 from orchestrate.targets import Target, data_folder
 from orchestrate.tracing import span
-from reconcile.errors import ReconcileError
-from reconcile.report.model import Report, Verdict
-from reconcile.report.progress import Watcher
+from reconcile import ReconcileError, Report, Verdict, Watcher
 
 if TYPE_CHECKING:
     from extract.site.server import Site
@@ -101,15 +99,16 @@ def run_job(
 
 
 def _check(target: Target, job: str, watcher: Watcher, manifest: Any) -> Report:
-    from reconcile.dbt.project import Options
-    from reconcile.model_check.judge_model import CheckRequest
-    from reconcile.model_check.run import check
-    from reconcile.state import run_files as history
+    from reconcile import check
 
-    options = Options(project_dir=target.project, profiles_dir=target.project, target=target.name, selector=job)
     try:
-        report = check(options, watcher=watcher, asked=CheckRequest("auto"), manifest=manifest)
+        return check(
+            project_dir=target.project,
+            profiles_dir=target.project,
+            target=target.name,
+            selector=job,
+            watcher=watcher,
+            manifest=manifest,
+        )
     except ReconcileError as error:
         raise Trouble(str(error)) from error
-    history.keep(report, target.project)
-    return report

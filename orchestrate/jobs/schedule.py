@@ -23,7 +23,7 @@ from extract.errors import ExtractError
 from extract.process_lock import hold
 from orchestrate.errors import Trouble
 from orchestrate.targets import data_folder
-from reconcile.atomic_files import write_whole
+from reconcile import write_file
 
 log = logging.getLogger("orchestrate")
 EVERY = {"scheduled": 10.0, "velocity": 30.0, "comprehensive": 30.0, "detailed": 120.0}  # minutes
@@ -186,7 +186,7 @@ class Schedule:
             self._state.jobs[entry.id].next_at = entry.next_run_time.isoformat(timespec="seconds")
         try:
             text = json.dumps(asdict(self._state), indent=1)
-            write_whole(state_path(self._project), text)
+            write_file(state_path(self._project), text)
         except OSError as error:
             log.warning("the schedule's state could not be kept (%s): levelset status shows an old one", error.strerror)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrate.errors import Trouble
 from orchestrate.servers.postgres import main_project
 from orchestrate.targets import choose
-from reconcile.commands.logging import JsonLines
+from reconcile import JsonLines
 
 WALL = 3
 
@@ -81,19 +81,14 @@ def docs_command(target: str | None) -> Path:
 def report_command(target: str | None) -> Path:
     """``levelset report``: the page it has written. Raises Trouble where nothing was ever checked."""
     from orchestrate.dbt import environment
-    from reconcile.atomic_files import write_whole
-    from reconcile.dbt.project import Options
-    from reconcile.errors import ReconcileError
-    from reconcile.overview.assemble import overview
-    from reconcile.render.overview import render_overview
+    from reconcile import ReconcileError, project_overview, write_overview
 
     project = main_project()
     where = choose(project, target)
     page = project / "target" / "reconcile" / "report.html"
     with environment(where.environment()):
         try:
-            found = overview(Options(project_dir=project, profiles_dir=project, target=where.name))
+            write_overview(project_overview(project_dir=project, profiles_dir=project, target=where.name), page)
         except ReconcileError as error:
             raise Trouble(str(error)) from error
-    write_whole(page, render_overview(found))
     return page

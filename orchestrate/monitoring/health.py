@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrate.errors import Trouble
 from orchestrate.targets import Target
-from reconcile.atomic_files import write_whole
+from reconcile import history, write_file
 
 log = logging.getLogger("orchestrate")
 
@@ -199,10 +199,8 @@ def _quarantined(pipeline: Any, now: datetime) -> _Found:
 
 def _latest_verdicts(target: Target) -> dict[str, tuple[str, str]]:
     """model -> (its latest verdict that says something, when it was judged)."""
-    from reconcile.state import run_files as history
-
     found: dict[str, tuple[str, str]] = {}
-    for report in history.read_all(target.project):
+    for report in history(project_dir=target.project):
         for table in report.tables:
             if report.target == target.name and table.verdict.value in ("level", "drift"):
                 found[table.name] = (table.verdict.value, report.finished_at)
@@ -252,7 +250,7 @@ def _first_line(error: BaseException) -> str:
 def keep(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises Trouble where it cannot be written."""
     try:
-        write_whole(path, text)
+        write_file(path, text)
     except OSError as error:
         raise Trouble(f"cannot write {path} ({error.strerror})") from error
 

@@ -11,8 +11,7 @@ import psycopg
 from orchestrate.jobs.schedule import ScheduleState, read_state
 from orchestrate.servers import postgres as warehouse
 from orchestrate.targets import Target
-from reconcile.errors import ReconcileError
-from reconcile.state import run_files as history
+from reconcile import ReconcileError, read_report
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def find_status() -> PipelineStatus:
     up = warehouse.is_running(server)
     snapshots, last_load = _loaded(server) if up else (None, None)
     try:
-        report = history.read(project)
+        report = read_report(project_dir=project)
         last_verdict = f"{report.verdict.value} ({report.target}, {report.finished_at})"
     except ReconcileError:
         last_verdict = None

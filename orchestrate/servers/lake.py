@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from extract.process_lock import hold
 from orchestrate.errors import Trouble
-from reconcile.atomic_files import write_whole
+from reconcile import write_file
 
 REMOTE = "sc://127.0.0.1:15002/;user_id=levelset;session_id=6c657665-6c73-4574-8000-000000000001"
 WORKERS = 2
@@ -120,11 +120,10 @@ def is_running(lake: LakeServer) -> bool:
 def session(lake: LakeServer) -> Any:
     """A Spark session at the lake. Raises Trouble without the extra, a server, or one that knows our client."""
     _need_extra()
-    from reconcile.engines.spark import connect
-    from reconcile.errors import ReconcileError
+    from reconcile import ReconcileError, connect_spark
 
     try:
-        return connect(lake.remote)
+        return connect_spark(lake.remote)
     except ReconcileError as error:
         raise Trouble(str(error)) from error
 
@@ -151,9 +150,9 @@ def attach(lake: LakeServer) -> list[str]:
 
 def _is_passing(folder: Path) -> bool:
     """Whether that is left of a table of dbt's or of a repair's that was dropped: Sail leaves its files."""
-    from reconcile.engines.own_schema import PASSING, SCHEMA
+    from reconcile import is_temporary_table
 
-    return "__dbt_" in folder.name or (folder.parent.name == SCHEMA and folder.name.startswith(PASSING))
+    return "__dbt_" in folder.name or is_temporary_table(folder.parent.name, folder.name)
 
 
 def _serve(lake: LakeServer, count: int) -> None:
@@ -181,7 +180,7 @@ def _serve(lake: LakeServer, count: int) -> None:
             last = lake.log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
             raise Trouble(f"the lake's server does not start on port {lake.port}: {last[0][:300]} (log: {lake.log})")
         time.sleep(0.02)
-    write_whole(lake.note, json.dumps({"pid": server.pid, "port": lake.port}))
+    write_file(lake.note, json.dumps({"pid": server.pid, "port": lake.port}))
 
 
 def server_of(lake: LakeServer) -> int | None:

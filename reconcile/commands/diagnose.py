@@ -22,7 +22,7 @@ def explain(**given: Any) -> int:
     reconcile explain -s outcomes
     reconcile explain -s outcomes | psql
     """
-    from reconcile.commands.explain import explain as run_explain
+    from reconcile.model_check.explain import explain as run_explain
 
     try:
         for text in run_explain(options_of(given)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from reconcile.commands.options import console, options_of, print_human, project_options, write_report, write_text
+from reconcile.commands.options import console, options_of, print_human, project_options
 from reconcile.errors import ReconcileError
 from reconcile.report.model import Report
 
@@ -78,6 +78,8 @@ def report_command(run: str | None, html: Path | None, markdown: Path | None, ju
     if not wanted:
         raise click.UsageError(f"say where to: --html FILE, --markdown FILE or --junit FILE (or: reconcile show {run})")
 
+    from reconcile.render.report_file import write_report
+
     def write(report: Report) -> None:
         for kind, path in wanted:
             write_report(report, kind, path, given["project_dir"])
@@ -89,6 +91,7 @@ def report_command(run: str | None, html: Path | None, markdown: Path | None, ju
 def _over_time(given: dict[str, Any], html: Path | None) -> int:
     from reconcile.overview.assemble import overview
     from reconcile.render.overview import print_overview, render_overview
+    from reconcile.render.report_file import write_text
 
     try:
         found = overview(options_of(given))

@@ -7,10 +7,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
@@ -101,7 +99,7 @@ def options_of(given: dict[str, Any]) -> Any:
 
 def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report]) -> int:
     """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
-    from reconcile.commands.progress import watcher_for
+    from reconcile.render.progress import watcher_for
     from reconcile.report.run_id import named_run
     from reconcile.state import run_files as history
 
@@ -115,6 +113,8 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
                 history.keep(report, given["project_dir"])
         except ReconcileError as error:
             report = _failed(command, given, str(error))
+    from reconcile.render.report_file import write_report
+
     for kind, path in targets:
         write_report(report, kind, path, given["project_dir"])
     if given["output"] == "json":
@@ -157,34 +157,3 @@ def _report_target(value: str) -> tuple[str, Path]:
     if not separator or not path or kind not in REPORTS:
         raise click.UsageError(f"--report {value}: give FORMAT=FILE, FORMAT one of {', '.join(REPORTS)}")
     return kind, Path(path)
-
-
-def write_report(report: Report, kind: str, path: Path, project_dir: Path) -> None:
-    """Write a report of one kind; a page is given the past runs and the way to the dbt docs too."""
-    from reconcile.render import FORMATS
-    from reconcile.state import run_files as history
-
-    if kind == "html":
-        report = replace(history.with_past(report, project_dir), docs=docs_address(project_dir, path))
-    write_text(path, kind, FORMATS[kind](report))
-
-
-def write_text(path: Path, kind: str, text: str) -> None:
-    """Write a report's text. Raises click's error where it cannot be written."""
-    from reconcile.atomic_files import write_whole
-
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise click.ClickException(f"cannot write the {kind} report to {path}: {error.strerror}") from error
-
-
-def docs_address(project_dir: Path, page: Path) -> str | None:
-    """Where a page finds the dbt docs: RECONCILE_DOCS_URL, else the docs that lie in the project, relative to it."""
-    if address := os.environ.get("RECONCILE_DOCS_URL"):
-        return address.partition("#")[0] if address.startswith(("http://", "https://")) else None
-    for name in ("static_index.html", "index.html"):
-        docs = project_dir.resolve() / "target" / name
-        if docs.is_file():
-            return quote(os.path.relpath(docs, page.resolve().parent))
-    return None

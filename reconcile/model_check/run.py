@@ -32,14 +32,14 @@ def open_project(options: Options, manifest: Any = None) -> Project:
 
 
 def check(
-    options: Options,
+    source: Options | Project,
     fail_on: tuple[str, ...] = (),
     watcher: Watcher = _SILENT,
     asked: CheckRequest = _EVERYTHING,
     start_record: bool = False,
     manifest: Any = None,
 ) -> Report:
-    """Judge every selected model. Raises ReconcileError where the run as a whole cannot be done.
+    """Judge every selected model of an opened project, or of the one to open. Raises ReconcileError if that fails.
 
     The verdicts are kept in the database where its schema ``reconcile`` exists, or with ``start_record``.
     ``manifest``: as ``reconcile.dbt.project.load`` takes it.
@@ -47,7 +47,7 @@ def check(
     """
     started_at, run_id = now(), new_run_id()
     watcher.phase("reading the dbt project")
-    project = open_project(options, manifest)
+    project = open_project(source, manifest) if isinstance(source, Options) else source
     tables = check_tables(project, watcher, asked)
     report = Report(
         run_id=run_id,
@@ -58,7 +58,7 @@ def check(
         tables=tables,
         fail_on=fail_on,
         excluded=project.excluded,
-        aimed=options.target,
+        aimed=source.target if isinstance(source, Options) else None,
     )
     record(report, project.connection, create=start_record)
     return report

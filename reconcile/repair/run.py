@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconcile.dbt.project import Options
+from reconcile.dbt.project import Options, Project
 from reconcile.errors import Refused
 from reconcile.model_check.run import check_tables, open_project
 from reconcile.repair.plan_file import PlannedRow, write_plan
@@ -38,11 +38,11 @@ class RepairRequest:
     journal_days: int | None = None
 
 
-def repair_run(options: Options, asked: RepairRequest, watcher: Watcher) -> Report:
+def repair_run(source: Options | Project, asked: RepairRequest, watcher: Watcher) -> Report:
     """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
     started_at = now()
     watcher.phase("reading the dbt project")
-    project = open_project(options)
+    project = open_project(source) if isinstance(source, Options) else source
     guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
     tables: tuple[TableReport, ...] = ()
     with repair_session(project) as session:
@@ -74,7 +74,8 @@ def repair_run(options: Options, asked: RepairRequest, watcher: Watcher) -> Repo
     if asked.apply:
         watcher.phase("comparing again")
         tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
-    report = replace(repair_report(project, tables, started_at, outcome), aimed=options.target)
+    target = source.target if isinstance(source, Options) else None
+    report = replace(repair_report(project, tables, started_at, outcome), aimed=target)
     if asked.apply:
         record(report, project.connection)
     return report

@@ -38,12 +38,12 @@ def read(project_dir: Path, run_id: str | None = None) -> Report:
     if not files:
         raise ReconcileError(f"no past runs in {place}: run `reconcile check` first")
     if run_id is None:
-        return _load(files[-1])
+        return load(files[-1])
     found = [file for file in files if file.stem == run_id]
     if not found:
         latest = ", ".join(file.stem for file in files[-3:])
         raise ReconcileError(f"no run {run_id!r} in {place}; the latest are {latest}")
-    return _load(found[0])
+    return load(found[0])
 
 
 def read_all(project_dir: Path, latest: int | None = None) -> list[Report]:
@@ -51,7 +51,7 @@ def read_all(project_dir: Path, latest: int | None = None) -> list[Report]:
     reports = []
     for file in sorted(folder(project_dir).glob("*.json"))[-latest if latest else None :]:
         try:
-            reports.append(_load(file))
+            reports.append(load(file))
         except ReconcileError as error:
             log.warning("%s", error)
     return reports
@@ -68,8 +68,9 @@ def past_run(report: Report) -> PastRun:
     return PastRun(report.run_id, report.finished_at, tables)
 
 
-def _load(file: Path) -> Report:
+def load(file: Path) -> Report:
+    """The report in a file. Raises ReconcileError if it holds none, or one of another version."""
     try:
         return report_from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReconcileError(f"{file} is no report of this version ({error}): remove it") from error
+        raise ReconcileError(f"{file} is not a report of this version ({error}): remove it") from error

@@ -15,8 +15,7 @@ import pytest
 from extract.reading.post_ids import snowflake
 from orchestrate.backfill import backfill
 from orchestrate.errors import Trouble
-from reconcile.dbt.project import Options
-from reconcile.table_diff.run import DiffRequest, diff
+from reconcile import diff
 from tests.conftest import ROOT, Database
 from tests.support.warehouse import START, Warehouse, empty_warehouse
 
@@ -111,13 +110,8 @@ def test_the_old_tables_are_copied_and_every_difference_has_its_cause(
     )
 
     where = url(warehouse, tmp_path)
-    asked = DiffRequest(
-        f"{where}#analytics.outcomes",
-        f"{where}#legacy.outcomes",
-        ("decision_id",),
-        columns=("likes", "impressions", "created_at"),
-    )
-    table = diff(asked, Options()).tables[0]
+    sides = (f"{where}#analytics.outcomes", f"{where}#legacy.outcomes")
+    table = diff(*sides, key="decision_id", columns=("likes", "impressions", "created_at")).tables[0]
     assert (table.drift.missing, table.drift.extra, table.drift.duplicate) == (1, 1, 1)
     assert table.causes == {"zeroed": 1, "filled": 1, "duplicate": 1}
     # naive UTC and a time with a zone are two types: named, not cast

@@ -13,12 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrate.dbt import environment
-from reconcile.capture.setup import setup, teardown
-from reconcile.dbt.project import Options
-from reconcile.model_check.judge_model import CheckRequest
-from reconcile.model_check.run import check_tables, open_project
-from reconcile.report.diagnosis import Level
-from reconcile.report.model import Drift, TableReport
+from reconcile import Drift, Level, TableReport, check, open_project, setup, teardown
 from tests.conftest import Database, command
 from tests.dbt.test_incremental import World
 from tests.support.warehouse import CORE, Warehouse, empty_warehouse
@@ -44,9 +39,9 @@ def judged(warehouse: Warehouse) -> dict[str, TableReport]:
     """Each core table as capture sees it, which must be as a sweep sees it."""
     folder = warehouse.project.folder
     with environment(warehouse.variables):
-        project = open_project(Options(project_dir=folder, profiles_dir=folder, select=("core",)))
-        found = check_tables(project, asked=CheckRequest("auto"))
-        swept = check_tables(project, asked=CheckRequest("sweep"))
+        project = open_project(project_dir=folder, profiles_dir=folder, select="core")
+        found = check(project).tables
+        swept = check(project, scope="sweep").tables
     for one, other in zip(found, swept, strict=True):
         assert one.drift == other.drift, (one.name, one.scope.reason)
         assert one.verdict == other.verdict or one.scope.mode == "capture", (one.error, other.error)
@@ -64,7 +59,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
     warehouse.build("-s", "staging", "intermediate", "core")
     folder = warehouse.project.folder
     with environment(warehouse.variables):
-        project = open_project(Options(project_dir=folder, profiles_dir=folder, select=("core",)))
+        project = open_project(project_dir=folder, profiles_dir=folder, select="core")
     try:
         assert [finding.said for finding in setup(project) if finding.level is not Level.FINE] == []
         assert modes(judged(warehouse)) == {"sweep"}
@@ -97,7 +92,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
         }
         assert {table.drift for table in refreshed.values()} == {Drift()}
     finally:
-        list(teardown(replace(project, definitions=())))
+        teardown(replace(project, definitions=()))
 
 
 @pytest.mark.long

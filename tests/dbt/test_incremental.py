@@ -16,9 +16,7 @@ import pytest
 
 from extract.reading.post_ids import snowflake, snowflake_time
 from orchestrate.dbt import environment
-from reconcile.dbt.project import Options
-from reconcile.model_check.run import check
-from reconcile.report.model import Verdict
+from reconcile import Verdict, check
 from tests.support.warehouse import CORE, START, Warehouse
 
 
@@ -149,7 +147,7 @@ def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehous
     assert all(len(rows) > 3 for rows in incremental.values()), {t: len(rows) for t, rows in incremental.items()}
     with environment(warehouse.variables):
         folder = warehouse.project.folder
-        report = check(Options(project_dir=folder, profiles_dir=folder))
+        report = check(project_dir=folder, profiles_dir=folder)
     assert report.verdict is Verdict.LEVEL, [(t.name, t.drift, t.samples[:3]) for t in report.tables]
     warehouse.build("--full-refresh", "-s", "core")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrate.dbt import environment
-from reconcile.dbt.project import invoke_dbt
+from reconcile import run_dbt
 from tests.conftest import ROOT
 
 
@@ -27,7 +27,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         str(target),
     ]
     with environment({"LEVELSET_DUCKDB": str(target / "none.duckdb")}):
-        outcome = invoke_dbt(["parse", *where, "--quiet", "--log-path", str(target), "--no-partial-parse"])
+        outcome = run_dbt(["parse", *where, "--quiet", "--log-path", str(target), "--no-partial-parse"])
     assert outcome.exception is None, outcome.exception
     found: dict[str, Any] = json.loads((target / "manifest.json").read_text())
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,12 +23,7 @@ from extract.reading.post_ids import snowflake
 from extract.reading.record import Count, Counters, Reading, Status
 from extract.staging.pipeline import make_pipeline, raw_tables
 from extract.validate import Expected, Known, ReadingVerdict, judge
-from reconcile.errors import Refused
-from reconcile.repair.run import RepairRequest, repair_run
-from reconcile.repair.undo import undo
-from reconcile.report.model import Report
-from reconcile.report.progress import Watcher
-from reconcile.table_diff import run as diffing
+from reconcile import Refused, Report, apply_repair, diff, plan_repair, run_dbt, undo
 from tests.extract.staging.test_pipeline import IDS, Scripted, collect, posted, read
 from tests.support.incident_world import KEYS, Incident, samples
 
@@ -51,8 +45,7 @@ def listed(keys: set[str]) -> str:
 
 
 def repair(incident: Incident, **more: Any) -> Report:
-    given = {"max_rows": 10_000, "max_percent": 10.0, "allow_delete": True, **more}
-    return repair_run(incident.options, RepairRequest(None, True, confirm=lambda said: True, **given), Watcher())
+    return apply_repair(allow_delete=True, **incident.where, **more)
 
 
 @contextmanager
@@ -137,8 +130,9 @@ def test_a_copy_that_nobody_updates(incident: Incident) -> None:
         "create table analytics.dashboard as select * from analytics.outcomes",
         f"update analytics.dashboard set likes = 0, views = 0 where decision_id in ({listed(keys)})",
     )
-    asked = diffing.DiffRequest("dev:analytics.outcomes", "dev:analytics.dashboard", ("decision_id",))
-    table = diffing.diff(asked, incident.options).tables[0]
+    sides = ("dev:analytics.outcomes", "dev:analytics.dashboard")
+    folder = incident.project.folder
+    table = diff(*sides, key="decision_id", project_dir=folder, profiles_dir=folder).tables[0]
 
     assert (table.drift.changed, table.drift.of_rows(), table.columns) == (5, 5, {"likes": 5, "views": 5})
     assert {s.key["decision_id"] for s in table.samples} == keys
@@ -361,7 +355,7 @@ def test_a_clean_up_too_broad(incident: Incident) -> None:
     assert incident.all_contents() == incident.before
 
     assert restored.repair is not None
-    undone = undo(incident.project_opened(), restored.repair.run_id or "", apply=True)
+    undone = undo(restored.repair.run_id or "", apply=True, **incident.where)
     assert undone.deleted == len(incident.before["outcomes"])
     assert incident.contents("outcomes") == []
 
@@ -410,13 +404,13 @@ def test_a_writer_that_is_not_the_model(incident: Incident) -> None:
 def test_a_real_build_between_plan_and_apply_wins(incident: Incident, tmp_path: Path) -> None:
     keys = some(incident, "learning_posts", "likes_count > 0")
     incident.run(f"update analytics.learning_posts set likes_count = 0 where tweet_id in ({listed(keys)})")
-    asked = RepairRequest(tmp_path / "plan.json", False, True, 10_000, 10.0, lambda planned: True)
-    planned = repair_run(incident.options, asked, Watcher())
+    plan = tmp_path / "plan.json"
+    planned = plan_repair(plan_file=plan, **incident.where)
     assert planned.repair is not None
     assert (planned.exit_code, planned.repair.updated) == (1, 5)
 
     incident.project.dbt("run", "--full-refresh", "-s", "learning_posts")
-    applied = repair_run(incident.options, replace(asked, apply=True), Watcher())
+    applied = apply_repair(plan_file=plan, allow_delete=True, **incident.where)
     assert applied.repair is not None
     assert (applied.repair.updated, applied.repair.stale) == (0, 5)
     assert (applied.verdict.value, applied.exit_code) == ("level", 1)  # level, and not by us
@@ -425,11 +419,9 @@ def test_a_real_build_between_plan_and_apply_wins(incident: Incident, tmp_path: 
 
 @pytest.mark.incident(29, "base tables scheduled for deletion", "dbt lineage: exposures; reconciler: extra")
 def test_a_base_table_that_is_needed(incident: Incident) -> None:
-    from reconcile.dbt.project import invoke_dbt
-
     folder = str(incident.project.folder)
     asked = ["ls", "-s", "source:engagement.real_tweet_metrics+", "--resource-type", "exposure", "--quiet"]
-    readers = invoke_dbt([*asked, "--project-dir", folder, "--profiles-dir", folder]).result
+    readers = run_dbt([*asked, "--project-dir", folder, "--profiles-dir", folder]).result
     assert len(readers) == 7
 
     incident.run("drop table staging.real_tweet_metrics cascade")

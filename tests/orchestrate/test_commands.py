@@ -19,7 +19,7 @@ import pytest
 
 from orchestrate.jobs.run_job import JobRun
 from orchestrate.servers import postgres as warehouse
-from reconcile.report.model import Report, Scope, TableReport, Verdict
+from reconcile import Report, Scope, TableReport, Verdict
 from tests.conftest import command
 
 

@@ -18,9 +18,7 @@ import psycopg
 
 from extract.site.account import Account
 from extract.site.counters import counters
-from reconcile.dbt.project import Options, Project
-from reconcile.model_check.run import check, open_project
-from reconcile.report.model import Report, Sample
+from reconcile import ProjectArguments, Report, Sample, check
 from tests.conftest import ROOT, Database
 from tests.support.dbt_projects import DbtProject
 
@@ -101,8 +99,8 @@ class Incident:
         return self.all_contents()
 
     @property
-    def options(self) -> Options:
-        return Options(project_dir=self.project.folder, profiles_dir=self.project.folder, select=tuple(KEYS))
+    def where(self) -> ProjectArguments:
+        return {"project_dir": self.project.folder, "profiles_dir": self.project.folder, "select": tuple(KEYS)}
 
     def run(self, *statements: str) -> None:
         self.project.run(*statements)
@@ -114,7 +112,7 @@ class Incident:
         return {str(key) for (key,) in self.rows(query)}
 
     def check(self) -> Report:
-        return check(self.options)
+        return check(keep=False, **self.where)
 
     def contents(self, table: str) -> list[tuple[object, ...]]:
         """Every row of a core table as text, in the order of its key."""
@@ -123,9 +121,6 @@ class Incident:
 
     def all_contents(self) -> dict[str, list[tuple[object, ...]]]:
         return {table: self.contents(table) for table in KEYS}
-
-    def project_opened(self) -> Project:
-        return open_project(self.options)
 
     def untouched(self, table: str, but: set[str]) -> list[tuple[object, ...]]:
         """A checksum of all rows but those of these keys, with the transactions that wrote them: nobody wrote since."""

@@ -20,7 +20,7 @@ from extract.site.faults import Fault
 from orchestrate.errors import Trouble
 from orchestrate.jobs.schedule import EVERY
 from orchestrate.servers import postgres as warehouse
-from reconcile.errors import ReconcileError
+from reconcile import ReconcileError
 from tests.conftest import make_clone
 from tests.orchestrate.jobs.test_unattended import goes_on, killed
 from tests.support.scheduled_project import House, a_house

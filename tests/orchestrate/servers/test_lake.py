@@ -14,10 +14,7 @@ from orchestrate.errors import Trouble
 from orchestrate.jobs.copy_to_lake import copy_staging
 from orchestrate.servers import lake as lakes
 from orchestrate.targets import Target
-from reconcile.dbt.project import Options
-from reconcile.model_check.run import check
-from reconcile.report.model import Verdict
-from reconcile.table_diff.run import DiffRequest, diff
+from reconcile import ProjectArguments, Verdict, check, diff
 from tests.conftest import Database, command
 from tests.dbt.test_incremental import World
 from tests.support.lake import Lake, forget_session
@@ -60,21 +57,21 @@ def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: War
         warehouse.project.dbt("run", "-s", "core")
     warehouse.build("-s", "core")
 
-    options = Options(project_dir=folder, profiles_dir=folder)
+    where: ProjectArguments = {"project_dir": folder, "profiles_dir": folder}
     for name, key in CORE.items():
         sides = (f"postgres:analytics.{name}", f"lake:analytics.{name}")
-        report = diff(DiffRequest(*sides, key=tuple(key.split(", "))), options)
+        report = diff(*sides, key=key.split(", "), project_dir=folder, profiles_dir=folder)
         assert report.verdict is Verdict.LEVEL, (name, report.tables[0].samples, report.tables[0].schema_changes)
         assert report.tables[0].scope.rows_actual
     with environment(there):
-        assert check(options).verdict is Verdict.LEVEL
+        assert check(**where).verdict is Verdict.LEVEL
 
     forget_session()  # and with it the server's memory of what tables there are
     with pytest.raises(Trouble, match="that session has ended"):
         lakes.session(lakes.locate(folder))
     with environment(there | {"SPARK_REMOTE": lake.next_session}):
         assert "analytics.outcomes" in lakes.attach(lakes.locate(folder))
-        assert check(options).verdict is Verdict.LEVEL
+        assert check(**where).verdict is Verdict.LEVEL
 
 
 @pytest.mark.long

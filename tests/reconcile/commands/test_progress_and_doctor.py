@@ -16,12 +16,12 @@ import psycopg
 import pytest
 
 from reconcile.commands import progress
-from reconcile.commands.progress import Lines
 from reconcile.compare import key_ranges as pieces
 from reconcile.dbt.project import Options
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.model_check.doctor import Level, examine
 from reconcile.model_check.run import check
+from reconcile.render.progress import LineProgress
 from reconcile.report import progress as watching
 from reconcile.report.model import Verdict
 from reconcile.report.progress import Watcher, polled
@@ -68,7 +68,7 @@ def test_progress_tells_keys_rate_and_time_left(
     monkeypatch.setattr(pieces, "_ROWS", 2_000)
     monkeypatch.setattr(pieces, "_DEARER", 100.0)
     monkeypatch.setattr(progress, "_EVERY", 0.0)
-    check(options(on_postgres, "events"), watcher=Lines())
+    check(options(on_postgres, "events"), watcher=LineProgress())
     lines = capsys.readouterr().err.splitlines()
 
     told = [line for line in lines if " of about " in line]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconcile.commands.explain import explain
 from reconcile.dbt.project import Options
 from reconcile.errors import ProjectError
+from reconcile.model_check.explain import explain
 from reconcile.model_check.run import check
 from reconcile.report.model import Drift, Report, Verdict
 from tests.conftest import Database

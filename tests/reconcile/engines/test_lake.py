@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconcile.commands.explain import explain
 from reconcile.dbt.project import Options
 from reconcile.engines.spark import SparkEngine, connect
 from reconcile.errors import ConnectionFailed
+from reconcile.model_check.explain import explain
 from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import open_project
 from reconcile.repair.run import RepairRequest, repair_run

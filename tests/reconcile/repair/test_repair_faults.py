@@ -18,8 +18,8 @@ import pytest
 
 from orchestrate.servers import postgres as warehouse
 from reconcile.atomic_files import write_whole
-from reconcile.commands.options import write_report
 from reconcile.errors import EvaluationFailed, Refused
+from reconcile.render.report_file import write_report
 from reconcile.repair.plan_file import write_plan
 from reconcile.repair.session import Guards, repair_session
 from reconcile.report.model import Drift, Report, Verdict

@@ -22,8 +22,8 @@ def watcher_for(quiet: bool, no_color: bool, log_format: str) -> AbstractContext
     if quiet:
         return nullcontext(Watcher())
     if log_format == "json":
-        return nullcontext(Logged())
-    return Bars(no_color) if sys.stderr.isatty() else nullcontext(Lines())
+        return nullcontext(LogProgress())
+    return BarProgress(no_color) if sys.stderr.isatty() else nullcontext(LineProgress())
 
 
 def ended_line(table: TableReport) -> str:
@@ -56,7 +56,7 @@ class _Pace:
         return max(time.monotonic() - self.began, 1e-3)
 
 
-class Lines(Watcher):
+class LineProgress(Watcher):
     """A line a table every two seconds, and one when it is judged."""
 
     def __init__(self) -> None:
@@ -86,14 +86,14 @@ class Lines(Watcher):
         click.echo(said, err=True)
 
 
-class Logged(Lines):
+class LogProgress(LineProgress):
     """The same lines as records of the log, with what they tell of as fields."""
 
     def _say(self, said: str, **fields: str | int) -> None:
         log.info(said, extra={"fields": fields})
 
 
-class Bars(Watcher, AbstractContextManager["Bars"]):
+class BarProgress(Watcher, AbstractContextManager["BarProgress"]):
     """A bar a table that is being compared; judged ones leave a line."""
 
     def __init__(self, no_color: bool) -> None:
@@ -108,7 +108,7 @@ class Bars(Watcher, AbstractContextManager["Bars"]):
         self._lock = threading.Lock()
         self._phase: TaskID | None = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> BarProgress:
         self._progress.start()
         return self
 
