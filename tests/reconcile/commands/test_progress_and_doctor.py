@@ -15,12 +15,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reconcile.commands import progress
 from reconcile.compare import key_ranges as pieces
 from reconcile.dbt.project import Options
 from reconcile.engines.duckdb import DuckDBEngine
 from reconcile.model_check.doctor import Level, examine
 from reconcile.model_check.run import check
+from reconcile.render import progress
 from reconcile.render.progress import LineProgress
 from reconcile.report import progress as watching
 from reconcile.report.model import Verdict
