@@ -45,10 +45,12 @@ from reconcile.report.model import (
     SchemaChange,
     Scope,
     TableReport,
+    UndoOutcome,
     Verdict,
 )
 from reconcile.report.overview import Overview
 from reconcile.report.progress import Watcher
+from reconcile.report.run_id import now
 from reconcile.state import run_files
 from reconcile.table_diff.run import DiffRequest
 from reconcile.table_diff.run import diff as run_diff
@@ -78,6 +80,7 @@ __all__ = [
     "SchemaChange",
     "Scope",
     "TableReport",
+    "UndoOutcome",
     "Verdict",
     "Watcher",
     "apply_repair",
@@ -134,7 +137,7 @@ def open_project(*, manifest: object = None, **where: Unpack[ProjectArguments]) 
     ``manifest`` is dbt's parsed manifest for the same target (``run_dbt(["parse", ...]).result``); it is changed here,
     so do not build with it afterwards. Raises ProjectError without a project, a profile or a selected model.
     """
-    return model_check.open_project(_options(where), manifest)
+    return model_check.open_project(project_options(where), manifest)
 
 
 def check(
@@ -286,13 +289,19 @@ def undo(
     """Restore the rows that repair ``run_id`` wrote, if they still are as it left them.
 
     Returns the counts of rows (``inserted``, ``updated``, ``deleted``; ``stale``: changed since, left as they are) and
-    the ``run_id`` of this undo, which can be undone too. Without ``apply`` it only counts.
+    the ``run_id`` of this undo, which ``history`` lists and which can be undone too. Without ``apply`` it only counts.
 
     Raises Refused for an unknown run or a table that no longer exists.
 
     >>> undo("20261127T101500-0a1b2c3d4", apply=True).updated
     """
-    return run_undo(_opened(project, where), run_id, apply)
+    opened, started_at = _opened(project, where), now()
+    done = run_undo(opened, run_id, apply)
+    if apply:
+        outcome = UndoOutcome(run_id, done.inserted, done.updated, done.deleted, done.stale)
+        report = Report(done.run_id, "undo", opened.connection.target, started_at, now(), (), undo=outcome)
+        run_files.keep(report, opened.root)
+    return done
 
 
 def read_report(run_id: str | None = None, *, project_dir: str | Path = ".", file: str | Path | None = None) -> Report:
@@ -314,17 +323,17 @@ def project_overview(**where: Unpack[ProjectArguments]) -> Overview:
     """Verdicts over time, time to repair, source freshness and the project's panels. Raises ReconcileError without any
     past run.
     """
-    return overview(_options(where))
+    return overview(project_options(where))
 
 
 def doctor(**where: Unpack[ProjectArguments]) -> tuple[Diagnosis, ...]:
     """What prevents or slows checks and repairs of the selected models, one finding each, with its fix."""
-    return tuple(examine(_options(where)))
+    return tuple(examine(project_options(where)))
 
 
 def explain(**where: Unpack[ProjectArguments]) -> tuple[str, ...]:
     """The SQL that a check of each selected model would run, with the reasons as SQL comments."""
-    return tuple(run_explain(_options(where)))
+    return tuple(run_explain(project_options(where)))
 
 
 def setup(
@@ -394,7 +403,8 @@ def build_times(*, project_dir: str | Path = ".", target: str, default_target: s
     return last_builds(Path(project_dir), target, default_target)
 
 
-def _options(where: ProjectArguments) -> Options:
+def project_options(where: ProjectArguments) -> Options:
+    """The arguments as the modules below take them."""
     given: dict[str, Any] = dict(where)
     for name in ("project_dir", "profiles_dir", "state"):
         if given.get(name) is not None:
@@ -411,7 +421,7 @@ def _options(where: ProjectArguments) -> Options:
 def _given(project: Project | None, where: ProjectArguments) -> Options | Project:
     if project is not None and where:
         raise TypeError(f"give an opened project or {', '.join(where)}, not both")
-    return _options(where) if project is None else project
+    return project_options(where) if project is None else project
 
 
 def _opened(project: Project | None, where: ProjectArguments) -> Project:

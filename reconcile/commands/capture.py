@@ -1,83 +1,68 @@
-"""setup, teardown and watch: change capture."""
+"""``reconcile setup``, ``teardown`` and ``watch``: change capture."""
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from reconcile.commands.options import options_of, project_options
-from reconcile.errors import ReconcileError
-from reconcile.report.diagnosis import Diagnosis, Level
-
-_output = click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+from reconcile.commands.options import options_of, output_format, print_findings, project_options
 
 
 @click.command()
 @project_options
-@click.option("--unbounded", is_flag=True, help="Accept that nothing limits the log an abandoned slot keeps.")
-@_output
+@click.option(
+    "--unbounded", is_flag=True, help="Accept a server without a limit on the log (WAL) that an unused slot keeps."
+)
+@output_format
 def setup(output: str, unbounded: bool, **given: Any) -> int:
-    """Capture the changes of the selected models and their sources, so that checks cost what changed.
+    """Start change capture for the selected models and their sources, so that a check compares only changed keys.
 
     Creates a replication slot, a publication of key columns, and tables in schema reconcile. Can be repeated.
-    Exit codes: 0 done, 2 something is missing (it says what mends it), and nothing was created.
+    Exit codes: 0 done, 2 something is missing (it says how to fix it), and nothing was created.
     """
     from reconcile.capture.setup import setup as run_setup
     from reconcile.model_check.run import open_project
 
-    return _said(lambda: run_setup(open_project(options_of(given)), unbounded), output)
+    return print_findings(run_setup(open_project(options_of(given)), unbounded), output)
 
 
 @click.command()
 @project_options
-@_output
+@output_format
 def teardown(output: str, **given: Any) -> int:
-    """Drop what setup has created. The repair journal stays."""
+    """Drop what setup created. The repair journal is kept."""
     from reconcile.capture.setup import teardown as run_teardown
     from reconcile.model_check.run import open_project
 
-    return _said(lambda: run_teardown(open_project(options_of(given))), output)
-
-
-def _said(run: Any, output: str) -> int:
-    findings: list[Diagnosis] = []
-    try:
-        found: Iterable[Diagnosis] = run()
-        for finding in found:
-            findings.append(finding)
-            if output == "human":
-                click.echo(finding.line())
-    except ReconcileError as error:
-        findings.append(Diagnosis(Level.TROUBLE, "project", str(error)))
-        click.echo(f"Error: {error}", err=True)
-    code = 2 if any(finding.level is Level.TROUBLE for finding in findings) else 0
-    if output == "json":
-        click.echo(json.dumps({"findings": [finding.as_dict() for finding in findings], "exit_code": code}, indent=2))
-    return code
+    return print_findings(run_teardown(open_project(options_of(given))), output)
 
 
 @click.command()
 @project_options
 @click.option(
-    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between two reads."
 )
-@click.option("--repair", is_flag=True, help="Repair drift as it comes, under the guards of reconcile repair.")
-@click.option("--allow-delete", is_flag=True, help="Let rows be deleted.")
-@click.option("--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write.")
+@click.option("--repair", is_flag=True, help="Repair drift when it is found, within the limits below.")
+@click.option("--allow-delete", is_flag=True, help="Allow rows to be deleted.")
 @click.option(
-    "--max-percent", type=click.FloatRange(0, 100), default=10.0, show_default=True, help="Most of a table to write."
+    "--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write per table."
 )
-@_output
+@click.option(
+    "--max-percent",
+    type=click.FloatRange(0, 100),
+    default=10.0,
+    show_default=True,
+    help="Largest share of a table's rows to write.",
+)
+@output_format
 def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
-    """Follow the captured changes, and tell of every drift as it comes and as it goes, until stopped.
+    """Follow the captured changes and print each model that starts or stops to drift, until stopped.
 
-    Needs reconcile setup. Ends with 0 on SIGTERM; where it stands is kept in the database, so nothing is missed between
-    two watches. With --output json each line is a report of one model.
+    Needs reconcile setup. Exits with 0 on SIGTERM. Its position is stored in the database, so changes between two
+    watches are not missed. With --output json each line is a report of one model.
     """
     from reconcile.commands.watch_output import HumanTeller, JsonTeller
     from reconcile.model_check.run import open_project
@@ -101,7 +86,4 @@ def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
     except KeyboardInterrupt:
         if not stop.is_set():
             raise
-    except ReconcileError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 2
     return 0

@@ -1,55 +1,53 @@
-"""history, show, report: what earlier runs found."""
+"""``reconcile history``, ``show`` and ``report``: what earlier runs found."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reconcile.commands.options import console, options_of, print_human, project_options
-from reconcile.errors import ReconcileError
+from reconcile.commands.options import console, options_of, output_format, print_human, project_options
 from reconcile.report.model import Report
 
 
 @click.command()
 @click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
-@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@output_format
 def history(project_dir: Path, output: str) -> int:
     """List past runs, oldest first."""
-    from reconcile.render.text import kinds
+    from reconcile.render.text import kinds, undone
     from reconcile.state import run_files as past
 
     reports = past.read_all(project_dir)
     if output == "json":
-        names = ("run_id", "command", "target", "started_at", "verdict", "totals")
-        click.echo(json.dumps([{name: r.as_dict()[name] for name in names} for r in reports], indent=2))
+        names = ("run_id", "command", "target", "started_at", "verdict", "totals", "undo")
+        bodies = [report.as_dict() for report in reports]
+        click.echo(json.dumps([{name: body[name] for name in names if name in body} for body in bodies], indent=2))
         return 0
     for report in reports:
         run = f"{report.run_id}  {report.command:<7} {report.target:<10}"
-        click.echo(f"{run} {report.verdict.value:<10} {kinds(report.totals)}")
+        found = f"{report.verdict.value:<10} {kinds(report.totals)}" if report.undo is None else undone(report.undo)
+        click.echo(f"{run} {found}")
     return 0
 
 
 @click.command()
 @click.argument("run", required=False)
 @click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
-@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@output_format
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same).")
 def show(run: str | None, project_dir: Path, output: str, no_color: bool) -> int:
     """Show the report of a past RUN again (default: the latest)."""
-    return _past(project_dir, run, lambda report: _shown(report, output, no_color))
-
-
-def _shown(report: Report, output: str, no_color: bool) -> None:
+    report = _past(project_dir, run)
     if output == "json":
         from reconcile.render import render_json
 
         click.echo(render_json(report), nl=False)
     else:
         print_human(report, no_color)
+    return 0
 
 
 @click.command("report")
@@ -58,10 +56,10 @@ def _shown(report: Report, output: str, no_color: bool) -> None:
 @click.option("--html", type=click.Path(path_type=Path), help="Write the page here.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the Markdown report here (needs RUN).")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the JUnit report here (needs RUN).")
-@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@output_format
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same).")
 def report_command(run: str | None, html: Path | None, markdown: Path | None, junit: Path | None, **given: Any) -> int:
-    """How things stand over time; with a RUN (an id, or "latest") that run's report again.
+    """The state of the project over time; with a RUN (an id, or "latest") that run's report again.
 
     \b
     reconcile report                          open drift, time to repair, fresh sources
@@ -76,16 +74,14 @@ def report_command(run: str | None, html: Path | None, markdown: Path | None, ju
             raise click.UsageError("--markdown and --junit render one run: reconcile report latest --junit FILE")
         return _over_time(given, html)
     if not wanted:
-        raise click.UsageError(f"say where to: --html FILE, --markdown FILE or --junit FILE (or: reconcile show {run})")
-
+        raise click.UsageError(f"give --html FILE, --markdown FILE or --junit FILE (or: reconcile show {run})")
     from reconcile.render.report_file import write_report
 
-    def write(report: Report) -> None:
-        for kind, path in wanted:
-            write_report(report, kind, path, given["project_dir"])
-            click.echo(str(path))
-
-    return _past(given["project_dir"], run, write)
+    report = _past(given["project_dir"], run)
+    for kind, path in wanted:
+        write_report(report, kind, path, given["project_dir"])
+        click.echo(str(path))
+    return 0
 
 
 def _over_time(given: dict[str, Any], html: Path | None) -> int:
@@ -93,11 +89,7 @@ def _over_time(given: dict[str, Any], html: Path | None) -> int:
     from reconcile.render.overview import print_overview, render_overview
     from reconcile.render.report_file import write_text
 
-    try:
-        found = overview(options_of(given))
-    except ReconcileError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 2
+    found = overview(options_of(given))
     if html is not None:
         write_text(html, "html", render_overview(found))
         click.echo(str(html))
@@ -108,12 +100,7 @@ def _over_time(given: dict[str, Any], html: Path | None) -> int:
     return 0
 
 
-def _past(project_dir: Path, run: str | None, use: Callable[[Report], None]) -> int:
+def _past(project_dir: Path, run: str | None) -> Report:
     from reconcile.state import run_files as past
 
-    try:
-        use(past.read(project_dir, None if run == "latest" else run))
-    except ReconcileError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 2
-    return 0
+    return past.read(project_dir, None if run == "latest" else run)

@@ -1,4 +1,4 @@
-"""install: the generic test ``reconciles`` into a dbt project, so that `dbt build` itself goes red."""
+"""``reconcile install``: write the generic test ``reconciles`` into a dbt project; `dbt build` then fails on drift."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reconcile.errors import ProjectError, ReconcileError
+from reconcile.errors import ProjectError
 
 _FILE = Path(__file__).parent.parent / "dbt" / "reconciles.sql"
 _OURS = "{% test reconciles("
@@ -21,11 +21,7 @@ def install(project_dir: Path) -> int:
     reconcile install
     then, in a model's yml:   data_tests: [reconciles]
     """
-    try:
-        path, written = _install(project_dir)
-    except ReconcileError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 2
+    path, written = _install(project_dir)
     click.echo(f"{path} {'written' if written else 'is up to date'}")
     click.echo("next: put `data_tests: [reconciles]` into the yml of an incremental model, then dbt build", err=True)
     return 0
@@ -39,7 +35,7 @@ def _install(project_dir: Path) -> tuple[Path, bool]:
     try:
         project = yaml.safe_load((project_dir / "dbt_project.yml").read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise ProjectError(f"no dbt_project.yml that can be read in {project_dir.resolve()}: {error}") from error
+        raise ProjectError(f"cannot read dbt_project.yml in {project_dir.resolve()}: {error}") from error
     path = project_dir / (project.get("macro-paths") or ["macros"])[0] / _FILE.name
     text = _FILE.read_text(encoding="utf-8")
     try:
@@ -48,7 +44,7 @@ def _install(project_dir: Path) -> tuple[Path, bool]:
             if there == text:
                 return path, False
             if _OURS not in there:
-                raise ProjectError(f"{path} is there and is not ours: move it away, then try again")
+                raise ProjectError(f"{path} exists and was not written by reconcile: rename it, then run this again")
         write_whole(path, text)
     except OSError as error:
         raise ProjectError(f"cannot write {path}: {error.strerror}") from error

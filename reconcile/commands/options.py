@@ -1,31 +1,36 @@
-"""What the commands share: dbt's flags, the output's flags, and how a judging command runs and ends."""
+"""What the commands share: dbt's flags, the flags of the output, and how a command that judges runs and ends."""
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from reconcile.commands.logging import LEVELS, log_to_stderr
 from reconcile.errors import ReconcileError
+from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.report.model import Report
 from reconcile.report.progress import Watcher
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from reconcile.api import ProjectArguments
+    from reconcile.dbt.project import Options
+
 log = logging.getLogger("reconcile")
 REPORTS = ("json", "markdown", "junit", "html", "github")
 
 
 def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The flags that dbt has, under dbt's names."""
+    """The flags that dbt has too, under dbt's names."""
     options = [
         click.option("-s", "--select", multiple=True, metavar="SELECT", help="Models, in dbt's selection syntax."),
         click.option("--exclude", multiple=True, metavar="SELECT", help="Models to leave out."),
@@ -44,31 +49,37 @@ def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(0.1),
             default=10.0,
             show_default=True,
-            help="Seconds to wait for a table that another session holds.",
+            help="Seconds to wait for a table that another session has locked.",
         ),
         click.option(
             "--upstream",
             type=click.Choice(["deep", "shallow"]),
             default="deep",
             show_default=True,
-            help="Inline upstream models down to the sources, or take them as the tables they are.",
+            help="deep: inline upstream models down to the sources; shallow: read their tables.",
         ),
     ]
     return _with(command, options)
 
 
+output_format = click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+
+
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True),
+        output_format,
         click.option(
             "--report", multiple=True, metavar="FORMAT=FILE", help=f"Also write a report: {', '.join(REPORTS)}."
         ),
         click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
         click.option(
-            "--log-format", type=click.Choice(["text", "json"]), default="text", help="Logs and progress on stderr."
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Form of logs and progress on stderr.",
         ),
-        click.option("--log-level", type=click.Choice(LEVELS), help="From which level on (default: warning)."),
+        click.option("--log-level", type=click.Choice(LEVELS), help="Lowest level of logs (default: warning)."),
     ]
     return _with(command, options)
 
@@ -77,28 +88,38 @@ def _with(command: Callable[..., Any], options: list[Callable[..., Any]]) -> Cal
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-def options_of(given: dict[str, Any]) -> Any:
-    from reconcile.dbt.project import Options
+def arguments_of(given: dict[str, Any]) -> ProjectArguments:
+    """The flags of ``project_options`` as the Python API takes them."""
+    from reconcile.api import ProjectArguments
 
-    names = (
-        "project_dir",
-        "profiles_dir",
-        "profile",
-        "target",
-        "select",
-        "exclude",
-        "selector",
-        "state",
-        "vars",
-        "threads",
-        "lock_timeout",
-    )
-    lists = {name: tuple(word for value in given[name] for word in value.split()) for name in ("select", "exclude")}
-    return Options(**{**{name: given[name] for name in names}, **lists, "upstream": given["upstream"]})
+    return cast("ProjectArguments", {name: given[name] for name in ProjectArguments.__annotations__})
+
+
+def options_of(given: dict[str, Any]) -> Options:
+    from reconcile.api import project_options as options
+
+    return options(arguments_of(given))
+
+
+def print_findings(findings: Iterable[Diagnosis], output: str) -> int:
+    """Print what doctor, setup or teardown found, each at once; 2 if one of them is trouble, else 0."""
+    found: list[Diagnosis] = []
+    try:
+        for finding in findings:
+            found.append(finding)
+            if output == "human":
+                click.echo(finding.line())
+    except ReconcileError as error:
+        found.append(Diagnosis(Level.TROUBLE, "project", str(error)))
+        click.echo(f"Error: {error}", err=True)
+    code = 2 if any(finding.level is Level.TROUBLE for finding in found) else 0
+    if output == "json":
+        click.echo(json.dumps({"findings": [finding.as_dict() for finding in found], "exit_code": code}, indent=2))
+    return code
 
 
 def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report]) -> int:
-    """Run a judging command, render its report, keep it, and turn what is expected to fail into exit code 2."""
+    """Run a command that judges, keep and print its report; an expected failure becomes a report with an error."""
     from reconcile.render.progress import watcher_for
     from reconcile.report.run_id import named_run
     from reconcile.state import run_files as history
@@ -145,7 +166,7 @@ def print_human(report: Report, no_color: bool) -> None:
 
 
 def console(no_color: bool) -> Console:
-    """Where people read: as wide as their terminal, 120 columns (or COLUMNS) where there is none."""
+    """A console as wide as the terminal; without one, 120 columns (or COLUMNS)."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120

@@ -19,6 +19,7 @@ from reconcile.render.text import (
     preview,
     shown,
     shown_pair,
+    undone,
 )
 from reconcile.report.model import PlannedPart, RepairOutcome, Report, Sample, TableReport
 
@@ -28,6 +29,9 @@ _SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
 
 def print_report(report: Report, console: Console) -> None:
     """Print to ``console``, which knows width, colour and whether there is a terminal."""
+    if report.undo is not None:
+        console.print(Text(f"{undone(report.undo)} (run {report.run_id})"))
+        return
     console.print(_models(report))
     console.print(_reasons(report))
     for table in report.tables:

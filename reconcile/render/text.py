@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import unicodedata
 
-from reconcile.report.model import KINDS, Drift, Report, Sample, TableReport, Verdict
+from reconcile.report.model import KINDS, Drift, Report, Sample, TableReport, UndoOutcome, Verdict
 from reconcile.report.overview import Overview
 
 LONGEST = 200  # characters of a value shown; the JSON report holds it whole
@@ -64,6 +64,12 @@ def kinds(drift: Drift) -> str:
     """ "2 missing, 1 changed", or "-"."""
     said = [f"{getattr(drift, kind):,} {kind.replace('_', ' ')}" for kind in KINDS if getattr(drift, kind)]
     return ", ".join(said) or "-"
+
+
+def undone(undo: UndoOutcome) -> str:
+    """ "undid RUN: 2 inserted, 1 updated, 0 deleted, 0 stale"."""
+    counts = f"{undo.inserted:,} inserted, {undo.updated:,} updated, {undo.deleted:,} deleted, {undo.stale:,} stale"
+    return f"undid {undo.undoes}: {counts}"
 
 
 def causes_of(table: TableReport) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 SCHEMA_VERSION = 1
-SAMPLE_LIMIT = 100  # rows kept a table; counts are exact, samples are not all
+SAMPLE_LIMIT = 100  # rows kept per table; counts are exact
+LONGEST_VALUE = 4_000  # characters of a value in the JSON report
 
 
 class Verdict(StrEnum):
@@ -155,6 +157,19 @@ class TableReport:
     declared: Declared | None = None
 
 
+def _cut(value: str | None) -> str | None:
+    """A value as the JSON report holds it: one of a megabyte would make a report that no reader opens."""
+    if value is None or len(value) <= LONGEST_VALUE:
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters, sha256 {digest})"
+
+
+def _cut_sample(sample: dict[str, Any]) -> dict[str, Any]:
+    cells = {name: {side: _cut(value) for side, value in cell.items()} for name, cell in sample["columns"].items()}
+    return {**sample, "key": {name: _cut(value) for name, value in sample["key"].items()}, "columns": cells}
+
+
 @dataclass(frozen=True)
 class PlannedChange:
     """One row of a plan: of an update the columns that it changes, else all of them; ``copies`` as in the plan.
@@ -202,8 +217,19 @@ class RepairOutcome:
     def as_dict(self) -> dict[str, Any]:
         body = asdict(self)
         counts = {"insert": body.pop("inserted"), "update": body.pop("updated"), "delete": body.pop("deleted")}
-        tables = [{**part, "changes": list(part["changes"])} for part in body["tables"]]
+        tables = [{**part, "changes": [_cut_sample(change) for change in part["changes"]]} for part in body["tables"]]
         return {**body, "rows": counts, "tables": tables}
+
+
+@dataclass(frozen=True)
+class UndoOutcome:
+    """What an undo restored: rows of the repair ``undoes``. ``stale`` rows were changed since, and left as they are."""
+
+    undoes: str
+    inserted: int
+    updated: int
+    deleted: int
+    stale: int
 
 
 def _change(body: dict[str, Any]) -> PlannedChange:
@@ -238,6 +264,7 @@ class Report:
     tables: tuple[TableReport, ...]
     error: str | None = None
     repair: RepairOutcome | None = None
+    undo: UndoOutcome | None = None
     fail_on: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     past: tuple[PastRun, ...] = ()
@@ -252,6 +279,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
+        if self.undo is not None:
+            return 1 if self.undo.stale else 0
         if self.verdict is Verdict.DRIFT and self.fail_on:
             totals = self.totals
             return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
@@ -271,7 +300,7 @@ class Report:
             entry["key"] = list(table.key)
             entry["verdict"] = table.verdict.value
             entry["schema_changes"] = list(entry["schema_changes"])
-            entry["samples"] = list(entry["samples"])
+            entry["samples"] = [_cut_sample(sample) for sample in entry["samples"]]
             entry["hints"] = list(table.hints)
             tables.append(entry)
         body: dict[str, Any] = {
@@ -288,6 +317,8 @@ class Report:
             "excluded": [asdict(excluded) for excluded in self.excluded],
             "repair": self.repair.as_dict() if self.repair is not None else None,
         }
+        if self.undo is not None:
+            body["undo"] = asdict(self.undo)
         if self.error is not None:
             body["error"] = self.error
         return body
@@ -324,4 +355,5 @@ def report_from_dict(body: dict[str, Any]) -> Report:
     repair = _repair_from_dict(body["repair"])
     excluded = tuple(Excluded(**entry) for entry in body.get("excluded", ()))
     given = {name: body[name] for name in names}
-    return Report(**given, tables=tables, error=body.get("error"), repair=repair, excluded=excluded)
+    undo = UndoOutcome(**body["undo"]) if body.get("undo") else None
+    return Report(**given, undo=undo, tables=tables, error=body.get("error"), repair=repair, excluded=excluded)

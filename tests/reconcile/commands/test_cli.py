@@ -56,7 +56,7 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
     assert "--allow-delete" in json.loads(refused.stdout)["error"]
     unasked = command("reconcile", "repair", "--apply", "--allow-delete", cwd=tiny.folder)
     assert unasked.returncode == 2
-    assert "say --yes" in unasked.stderr
+    assert "pass --yes to apply without confirmation" in unasked.stderr
 
     plan = tmp_path / "plan.json"
     planned = command("reconcile", "repair", "--plan", plan, "--sql", tmp_path / "plan.sql", cwd=tiny.folder)
@@ -87,13 +87,16 @@ def test_the_whole_way_from_level_to_drift_to_level(tiny: DbtProject, tmp_path: 
 
     listed = command("reconcile", "history", "--output", "json", cwd=tiny.folder)
     verdicts = [(run["command"], run["verdict"]) for run in json.loads(listed.stdout)]
-    assert verdicts[-5:] == [
+    assert verdicts[-6:] == [
         ("check", "level"),
         ("check", "drift"),
         ("repair", "drift"),
         ("repair", "level"),
+        ("undo", "unverified"),
         ("repair", "level"),
     ]
+    undone = command("reconcile", "history", cwd=tiny.folder)
+    assert f"undid {body['repair']['run_id']}: 1 inserted, 1 updated, 1 deleted, 0 stale" in undone.stdout
     shown = command("reconcile", "show", cwd=tiny.folder)
     assert "repaired: 1 inserted, 1 updated, 1 deleted" in shown.stdout
     page = command("reconcile", "report", "latest", "--html", tmp_path / "again.html", cwd=tiny.folder)
@@ -195,3 +198,20 @@ def test_the_report_over_time_at_a_terminal_as_json_and_as_a_page(tiny: DbtProje
     unclear = command("reconcile", "report", "--junit", tmp_path / "x.xml", cwd=tiny.folder)
     assert unclear.returncode == 2
     assert "reconcile report latest --junit FILE" in unclear.stderr
+
+
+def test_a_closed_pipe_keeps_the_exit_code_of_the_verdict(tiny: DbtProject) -> None:
+    tiny.run("update kept set v = -1")
+    script = f"{Path(sys.executable).parent / 'reconcile'} check -q --output json | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=tiny.folder, capture_output=True, text=True, check=False)
+    tiny.run("update kept set v = id * 2")
+
+    assert (done.returncode, done.stderr, len(done.stdout)) == (1, "", 1)
+
+
+def test_errors_of_every_command_are_json_with_output_json(tiny: DbtProject) -> None:
+    for arguments in (["undo", "no-such-run"], ["show", "no-such-run"]):
+        found = command("reconcile", *arguments, "--output", "json", cwd=tiny.folder)
+        body = json.loads(found.stdout)
+        assert (found.returncode, found.stderr, body["exit_code"]) == (2, "", 2)
+        assert "no-such-run" in body["error"]
