@@ -37,6 +37,7 @@ from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.report.model import (
     Cell,
     Drift,
+    NotCompared,
     PlannedChange,
     PlannedPart,
     RepairOutcome,
@@ -66,6 +67,7 @@ __all__ = [
     "Level",
     "LogProgress",
     "NotComparable",
+    "NotCompared",
     "Overview",
     "PlannedChange",
     "PlannedPart",
@@ -159,7 +161,7 @@ def check(
 
     ``scope``: "capture" compares the changed keys only, "sweep" every row, "auto" the cheapest that can decide.
     ``keys``: compare only these keys, each a value, or a mapping from key column to value; values are text.
-    ``fail_on``: only these kinds of drift make ``exit_code`` 1 (default: all but pending).
+    ``fail_on``: what makes ``exit_code`` 1: kinds of drift, or "unverified" (default: any kind but pending).
     ``record``: create the table reconcile.verdict and store verdicts in the database from now on.
     ``keep``: keep the report among the project's past runs, for ``history`` and ``read_report``.
 

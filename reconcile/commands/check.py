@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reconcile.commands.options import judging, options_of, output_options, project_options
-from reconcile.report.model import KINDS, Report
+from reconcile.report.model import FAIL_ON, Report
 from reconcile.report.progress import Watcher
 
 
@@ -16,7 +16,7 @@ from reconcile.report.progress import Watcher
 @click.option(
     "--fail-on",
     metavar="KINDS",
-    help=f"Exit with 1 for these kinds only: {', '.join(KINDS)} (default: all but pending).",
+    help=f"Exit with 1 for these kinds only: {', '.join(FAIL_ON)} (default: drift).",
 )
 @click.option(
     "--scope",
@@ -40,9 +40,9 @@ def check(fail_on: str | None, scope: str, keys: str | None, record: bool, **giv
     if (scope == "keys") != (keys is not None) and scope != "auto":
         raise click.UsageError("--scope keys and --keys FILE go together: give both, or neither")
     kinds = tuple(kind.strip() for kind in (fail_on or "").split(",") if kind.strip())
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in FAIL_ON]
     if unknown:
-        raise click.UsageError(f"--fail-on {unknown[0]}: the kinds are {', '.join(KINDS)}")
+        raise click.UsageError(f"--fail-on {unknown[0]}: the kinds are {', '.join(FAIL_ON)}")
 
     def run(watcher: Watcher) -> Report:
         from reconcile.compare.key_filter import read_keys

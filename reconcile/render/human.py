@@ -12,6 +12,7 @@ from reconcile.render.text import (
     aim,
     causes_of,
     common_ends,
+    coverage,
     key_of,
     keys_of,
     kinds,
@@ -20,6 +21,7 @@ from reconcile.render.text import (
     shown,
     shown_pair,
     undone,
+    unjudged,
 )
 from reconcile.report.model import PlannedPart, RepairOutcome, Report, Sample, TableReport
 
@@ -47,8 +49,8 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_repaired(report.repair, report.aimed))
     if report.error:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
-    totals = kinds(report.totals)
-    ending = f": {totals}" if totals != "-" else ""
+    ending = "; ".join(filter(None, [kinds(report.totals).strip("-"), unjudged(report)]))
+    ending = f": {ending}" if ending else ""
     console.print(Text(f"{report.verdict.value}{ending} (run {report.run_id})", style=STYLES[report.verdict]))
     following = next_step(report)
     if following:
@@ -91,6 +93,7 @@ def _reasons(report: Report) -> RenderableType:
     for (mode, reason), names in tables.items():
         of = "" if len(names) == len(report.tables) else f" ({', '.join(names)})"
         lines.append(Text(f"{mode}: {shown(reason, 500)}{of}", style="dim"))
+    lines += [Text(f"{shown(t.name)}: {said}", style="dim") for t in report.tables if (said := coverage(t))]
     lines += [Text(f"not judged: {shown(e.name)} ({shown(e.reason)})", style="dim") for e in report.excluded]
     return Group(*lines)
 

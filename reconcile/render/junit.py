@@ -1,6 +1,6 @@
-"""The report as JUnit XML: one case a model.
+"""The report as JUnit XML: one test case per model.
 
-Drift is a failure, a model that could not be judged an error, one that was left out is skipped.
+Drift is a failure, a model that could not be judged is an error, an excluded one is skipped.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from reconcile.render.text import causes_of, key_of, kinds, shown
+from reconcile.render.text import causes_of, coverage, key_of, kinds, shown
 from reconcile.report.model import Report, TableReport, Verdict
 
-# what XML 1.0 cannot hold at all, escaped or not
 _LONGEST = 2000  # characters of a sentence
+# what XML 1.0 cannot hold, escaped or not
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -51,6 +51,8 @@ def render_junit(report: Report) -> str:
         elif table.verdict is not Verdict.LEVEL:
             message = _clean(shown(table.error or table.verdict.value, _LONGEST))
             ElementTree.SubElement(case, "error", {"message": message, "type": table.verdict.value})
+        if said := coverage(table):
+            ElementTree.SubElement(case, "system-out").text = _clean(said)
     for left_out in report.excluded:
         named = {"name": _clean(left_out.name), "classname": _clean(left_out.unique_id), "time": "0"}
         case = ElementTree.SubElement(suite, "testcase", named)

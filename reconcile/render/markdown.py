@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconcile.render.text import causes_of, key_of, kinds, next_step, rows_of, shown, shown_pair
+from reconcile.render.text import causes_of, coverage, key_of, kinds, next_step, rows_of, shown, shown_pair
 from reconcile.report.model import Cell, Report, Sample, Verdict
 
 _MARK = {Verdict.LEVEL: "✅", Verdict.DRIFT: "❌", Verdict.UNVERIFIED: "⚠️", Verdict.ERROR: "💥"}
@@ -25,7 +25,7 @@ def render_markdown(report: Report) -> str:
     if report.error:
         lines.insert(2, f"\n**Error:** {_cell(report.error)}")
     for table in report.tables:
-        why = table.error or causes_of(table) or table.scope.reason
+        why = "; ".join(filter(None, [table.error or causes_of(table) or table.scope.reason, coverage(table)]))
         lines.append(
             f"| {_cell(table.name)} | {_MARK[table.verdict]} {table.verdict.value} | {rows_of(table)} "
             f"| {kinds(table.drift)} | {_cell(why)} |"

@@ -32,7 +32,7 @@ def shown_pair(one: str | None, other: str | None, longest: int = LONGEST) -> tu
     texts = []
     for value in (one, other):
         rest = "".join(map(_escaped, value[passed : passed + longest]))
-        texts.append(f"(alike for {start:,} characters) …{rest}… ({len(value):,} characters)")
+        texts.append(f"(equal for {start:,} characters) …{rest}… ({len(value):,} characters)")
     return texts[0], texts[1]
 
 
@@ -70,6 +70,23 @@ def undone(undo: UndoOutcome) -> str:
     """ "undid RUN: 2 inserted, 1 updated, 0 deleted, 0 stale"."""
     counts = f"{undo.inserted:,} inserted, {undo.updated:,} updated, {undo.deleted:,} deleted, {undo.stale:,} stale"
     return f"undid {undo.undoes}: {counts}"
+
+
+def unjudged(report: Report) -> str:
+    """ "1 of 3 models not judged", or nothing."""
+    count = report.verdicts["unverified"] + report.verdicts["error"]
+    return f"{count} of {len(report.tables)} models not judged" if count else ""
+
+
+def coverage(table: TableReport) -> str | None:
+    """ "level on 12 columns; not compared: loaded_at (build time)", or None if every column was compared."""
+    if not table.not_compared:
+        return None
+    left_out = ", ".join(f"{shown(entry.column)} ({shown(entry.reason)})" for entry in table.not_compared)
+    if table.columns_compared is None:
+        return f"not compared: {left_out}"
+    on = "level on" if table.verdict is Verdict.LEVEL else "compared"
+    return f"{on} {table.columns_compared:,} columns; not compared: {left_out}"
 
 
 def causes_of(table: TableReport) -> str:

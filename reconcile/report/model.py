@@ -14,7 +14,7 @@ LONGEST_VALUE = 4_000  # characters of a value in the JSON report
 
 
 class Verdict(StrEnum):
-    """Per table and for the run, from best to worst; unverified is never level."""
+    """Of a table, and of a run; unverified (not judged) is never level."""
 
     LEVEL = "level"
     DRIFT = "drift"
@@ -22,11 +22,12 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-_RANK = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 3}
-EXIT_CODES = {Verdict.LEVEL: 0, Verdict.DRIFT: 1, Verdict.UNVERIFIED: 2, Verdict.ERROR: 2}
+# drift outranks what could not be judged: a project with one model that is always unverified must still show drift
+_RANK = {Verdict.LEVEL: 0, Verdict.UNVERIFIED: 1, Verdict.ERROR: 2, Verdict.DRIFT: 3}
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
+    """The verdict of a run over its tables; unverified if there are none."""
     return max(verdicts, key=_RANK.__getitem__, default=Verdict.UNVERIFIED)
 
 
@@ -54,6 +55,7 @@ class Drift:
 
 
 KINDS = tuple(f.name for f in fields(Drift))
+FAIL_ON = (*KINDS, Verdict.UNVERIFIED.value)  # what --fail-on may name
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,14 @@ class Scope:
     rows_actual: int | None = None
     lsn: str | None = None
     settled: int | None = None  # keys that differed between two databases at a first look, and not at a second
+
+
+@dataclass(frozen=True)
+class NotCompared:
+    """A column that the comparison leaves out, and why: "build time", "ignored", ..."""
+
+    column: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,8 @@ class TableReport:
     elapsed_ms: int = 0
     path: str | None = None  # the model's .sql file, from the project's root
     declared: Declared | None = None
+    columns_compared: int | None = None  # None: not known
+    not_compared: tuple[NotCompared, ...] = ()
 
 
 def _cut(value: str | None) -> str | None:
@@ -279,14 +291,22 @@ class Report:
 
     @property
     def exit_code(self) -> int:
+        """1 if anything drifted (or is named by ``fail_on``), else 2 if anything was not judged, else 0."""
         if self.undo is not None:
             return 1 if self.undo.stale else 0
-        if self.verdict is Verdict.DRIFT and self.fail_on:
-            totals = self.totals
-            return 1 if any(getattr(totals, kind) for kind in self.fail_on) else 0
-        if self.verdict is Verdict.LEVEL and self.repair is not None and self.repair.stale:
-            return 1  # level, but rows of the plan were left alone: somebody else wrote them
-        return EXIT_CODES[self.verdict]
+        found = {kind for kind in KINDS if getattr(self.totals, kind)}
+        found |= {table.verdict.value for table in self.tables}
+        if self.error is None and found & set(self.fail_on or (Verdict.DRIFT.value,)):
+            return 1
+        if self.error is not None or not self.tables or found & {Verdict.UNVERIFIED.value, Verdict.ERROR.value}:
+            return 2
+        stale = self.repair is not None and self.repair.stale > 0
+        return 1 if stale else 0  # stale: rows of the plan that somebody else has changed were left as they are
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many tables have which verdict."""
+        return {verdict.value: sum(table.verdict is verdict for table in self.tables) for verdict in Verdict}
 
     @property
     def totals(self) -> Drift:
@@ -302,6 +322,7 @@ class Report:
             entry["schema_changes"] = list(entry["schema_changes"])
             entry["samples"] = [_cut_sample(sample) for sample in entry["samples"]]
             entry["hints"] = list(table.hints)
+            entry["not_compared"] = list(entry["not_compared"])
             tables.append(entry)
         body: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -312,6 +333,7 @@ class Report:
             "finished_at": self.finished_at,
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
+            "verdicts": self.verdicts,
             "totals": asdict(self.totals),
             "tables": tables,
             "excluded": [asdict(excluded) for excluded in self.excluded],
@@ -341,6 +363,7 @@ def report_from_dict(body: dict[str, Any]) -> Report:
                 "scope": Scope(**table["scope"]),
                 "drift": Drift(**table["drift"]),
                 "hints": tuple(table.get("hints", ())),
+                "not_compared": tuple(NotCompared(**entry) for entry in table.get("not_compared", ())),
                 "declared": Declared(**table["declared"]) if table.get("declared") else None,
                 "schema_changes": tuple(SchemaChange(**change) for change in table["schema_changes"]),
                 "samples": tuple(

@@ -8,6 +8,7 @@ from reconcile.report.model import (
     Declared,
     Drift,
     Excluded,
+    NotCompared,
     Report,
     Sample,
     SchemaChange,
@@ -67,6 +68,8 @@ def report() -> Report:
         Verdict.LEVEL,
         scope(243, 243),
         elapsed_ms=90,
+        columns_compared=12,
+        not_compared=(NotCompared("loaded_at", "build time"),),
     )
     unjudged = TableReport(
         "stamped", "model.shop.stamped", "stamped", ("id",), Verdict.UNVERIFIED, scope(), error="it calls now()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -65,7 +66,16 @@ def test_exit_codes_are_diffs() -> None:
     def code(*tables: TableReport, **more: object) -> int:
         return Report("r", "check", "t", "", "", tables, **more).exit_code  # type: ignore[arg-type]
 
-    assert (code(level), code(drifted, level), code(drifted, unjudged), code()) == (0, 1, 2, 2)
+    assert (code(level), code(drifted, level), code(drifted, unjudged), code(level, unjudged), code()) == (
+        0,
+        1,
+        1,
+        2,
+        2,
+    )
+    assert code(drifted, unjudged, fail_on=("extra",)) == 2
+    assert code(level, unjudged, fail_on=("unverified",)) == 1
+    assert code(drifted, error="the connection was lost") == 2
     assert code(drifted, fail_on=("extra",)) == 0
     assert code(drifted, fail_on=("extra", "changed")) == 1
     assert code(level, repair=RepairOutcome("p", None, True, "r", 1, 2, 0, stale=1)) == 1
@@ -136,18 +146,21 @@ def test_long_values_are_cut_and_say_so() -> None:
     assert len(FORMATS["github"](long_report)) < 1_000
     for kind in ("html", "markdown", "junit", "github"):
         assert "(2,000,000 characters)" in FORMATS[kind](long_report)
-    assert json.loads(FORMATS["json"](long_report))["tables"][0]["samples"][0]["columns"]["v"]["expected"] == value
+    cell = json.loads(FORMATS["json"](long_report))["tables"][0]["samples"][0]["columns"]["v"]
+    digest = hashlib.sha256(value.encode()).hexdigest()
+    assert cell["expected"] == f"{value[:4_000]}… (2,000,000 characters, sha256 {digest})"
+    assert cell["actual"] != cell["expected"]
 
 
 def test_values_that_differ_far_behind_are_shown_from_there() -> None:
-    """Two long texts once looked alike in every report: what differed stood behind the cut."""
+    """Bug: two long texts looked equal in every report, because they differ only after the cut."""
     long = "x" * 5_000
     sample = Sample("changed", {"id": "1"}, {"v": Cell(long + "a", long + "b")})
     table = TableReport("t", "m", "r", ("id",), Verdict.DRIFT, scope(1, 1), Drift(changed=1), samples=(sample,))
     what = Report("r", "check", "t", "", "", (table,))
 
     for text in (printed(what, 300), FORMATS["html"](what), FORMATS["markdown"](what)):
-        assert "alike for 5,000 characters" in text
+        assert "equal for 5,000 characters" in text
         assert "xa… (5,001 characters)" in text
         assert "xb… (5,001 characters)" in text
 
