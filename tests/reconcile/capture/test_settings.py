@@ -20,7 +20,7 @@ from reconcile.report.diagnosis import Level
 from reconcile.report.model import Verdict
 from tests.conftest import Database
 from tests.support.bench import postgres
-from tests.support.capture_bench import AUTO, CAPTURE, CaptureBench, captured, project_of, sums
+from tests.support.capture_bench import CAPTURE, CaptureBench, captured, project_of, sums
 
 SWEEP = CheckRequest("sweep")
 
