@@ -55,7 +55,7 @@ QUERIES = (
     " group by {key}",
     "select distinct on ({ids}) {ids}, r.v from s.r order by {ids}, r.v desc, r.n",
     "select {key}, v from ("
-    "select {ids}, r.v, row_number() over (partition by {ids} order by r.v, r.n) as place from s.r) as w where place = 1",
+    "select {ids}, r.v, row_number() over (partition by {ids} order by r.v, r.n) as i from s.r) as w where i = 1",
     "select {ids}, sum(r.v) * (select coalesce(max(w), 1) from s.b) as v from s.r group by {ids}",
     "with recent as (select * from s.r where v > 0) select {ids}, sum(r.v) as v from recent as r group by {ids}",
     "select {ids}, sum(r.v) as v from s.r where r.v > 1 group by {ids} having count(*) < 5",
