@@ -55,6 +55,7 @@ from reconcile.report.run_id import now
 from reconcile.state import run_files
 from reconcile.table_diff.run import DiffRequest
 from reconcile.table_diff.run import diff as run_diff
+from reconcile.table_diff.text_files import Dialect
 
 __all__ = [
     "Applied",
@@ -187,6 +188,10 @@ def diff(
     tolerance: Mapping[str, float] | None = None,
     rename: Mapping[str, str] | None = None,
     where: str | None = None,
+    cast: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    null_text: str = "",
     project_dir: str | Path = ".",
     profiles_dir: str | Path | None = None,
     watcher: Watcher = _SILENT,
@@ -197,7 +202,10 @@ def diff(
     profile, or the path of a .csv, .parquet or .jsonl file. Without a ``key`` rows are compared as a multiset.
 
     ``tolerance``: column -> largest absolute difference that is equal. ``rename``: right's column -> left's.
-    ``where``: a SQL condition on the rows of both sides. The report has one table, named as ``left``.
+    ``where``: a SQL condition on the rows of both sides. ``cast``: column -> type by whose values it is compared; the
+    columns of csv and json files are texts. ``delimiter``, ``encoding`` and ``null_text`` describe such files, if they
+    are not a comma (or what the header has), UTF-8 (or what the byte order mark says) and an empty field.
+    The report has one table, named as ``left``.
 
     Raises ReconcileError if a side cannot be read, or the sides cannot be compared.
 
@@ -213,6 +221,8 @@ def diff(
         tolerance=dict(tolerance or {}),
         renamed=dict(rename or {}),
         where=where,
+        casts=dict(cast or {}),
+        dialect=Dialect(delimiter, encoding, null_text),
     )
     folder = None if profiles_dir is None else Path(profiles_dir)
     return run_diff(request, Options(project_dir=Path(project_dir), profiles_dir=folder), watcher)

@@ -31,6 +31,7 @@ LAYERS = {
         "definition",
         "engines",
         "errors",
+        "masking",
         "atomic_files",
     ),
     "extract": (

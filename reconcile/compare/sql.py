@@ -31,8 +31,9 @@ class KeyPart:
 class ComparedColumn:
     """A column on both sides, each with a template of what is compared (``{}`` is the value).
 
-    ``tolerance`` is an absolute one. ``packed`` is its value as a text that is equal where the value is, for columns of
-    a wide table that share one list: Postgres joins 1,664 columns of both sides, and a table may have 1,600.
+    ``tolerance`` is an absolute one, of what ``difference`` yields (a template of both values). ``packed`` is its value
+    as a text that is equal where the value is, for columns of a wide table that share one list: Postgres joins 1,664
+    columns of both sides, and a table may have 1,600.
 
     With ``ignored`` it never counts as different, but its values are carried along.
     """
@@ -43,6 +44,7 @@ class ComparedColumn:
     tolerance: float | None = None
     ignored: bool = False
     packed: str | None = None
+    difference: str = "{} - {}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def _differs(comparison: Comparison, index: int, left: str = "e", right: str = "
     differs = f"{values[0]} is distinct from {values[1]}"
     if column.tolerance is None:
         return differs
-    return f"({differs} and not coalesce(abs({values[0]} - {values[1]}) <= {column.tolerance!r}, false))"
+    difference = column.difference.format(*values)
+    return f"({differs} and not coalesce(abs({difference}) <= {column.tolerance!r}, false))"
 
 
 def any_differs(comparison: Comparison, left: str = "e", right: str = "a") -> str:

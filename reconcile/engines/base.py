@@ -29,8 +29,6 @@ class Column:
     @property
     def unbounded(self) -> str:
         """The type without a length or precision that would cut a value on its way."""
-        if self.base == "bpchar":
-            return "bpchar"  # "character" alone is char(1): a key 'ab' became 'a'
         return self.type if self.base == "DECIMAL" else re.sub(r"\([^)]*\)", "", self.type)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+from duckdb.func import PythonUDFType
 
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.defaults import OwnDialect, PlainEngine
@@ -40,6 +41,7 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         # progress is reckoned only for a bar, which nobody has to print
         for name, value in {**(settings or {}), **_PROGRESS}.items():
             self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
+        self._defined: list[str] = []
 
     @classmethod
     def from_dbt(cls, credentials: Any, lock_timeout: float = 0.0) -> DuckDBEngine:
@@ -173,11 +175,18 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         self.execute(f"insert into {table} select * from appended")
         self._connection.unregister("appended")
 
+    def define(self, name: str, function: Callable[[str], str]) -> None:
+        """Define a function of one text, which yields a text; NULL for NULL."""
+        self._connection.create_function(name, function, ["VARCHAR"], "VARCHAR", type=PythonUDFType.NATIVE)
+        self._defined.append(name)
+
     @contextmanager
     def repair_lock(self) -> Iterator[None]:
         yield  # DuckDB itself lets one process in
 
     def close(self) -> None:
+        for name in self._defined:  # one that is still defined at exit makes DuckDB print its leaks
+            self._connection.remove_function(name)
         self._connection.close()
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:

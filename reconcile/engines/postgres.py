@@ -42,10 +42,7 @@ class PostgresEngine(PostgresSpelling):
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
-            # UTF8 whatever the database stores: texts of LATIN1 arrive decoded, names of SQL_ASCII are not bytes
-            self._connection = psycopg.connect(
-                conninfo, autocommit=True, cursor_factory=psycopg.RawCursor, client_encoding="UTF8"
-            )
+            self._connection = psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
         except psycopg.Error as error:
             raise ConnectionFailed(_unreachable(conninfo, error)) from None
         self._connection.execute("select set_config('lock_timeout', $1, false)", [lock_timeout])

@@ -1,13 +1,13 @@
-"""How the two sides of a diff come to stand in one engine.
+"""How both sides of a diff become SELECTs in one engine.
 
-Two tables of one database are compared there. Otherwise both come into DuckDB: files and DuckDB tables are read in
-place; of a Postgres table, only the rows travel whose bucket's checksum is not the other side's, through COPY into a
-file that DuckDB reads with the table's own types. Both are read in one snapshot of that database.
+Two tables of one database are compared there. Otherwise both come into DuckDB: parquet files and DuckDB tables are read
+in place, csv and json files as texts; of a server's table, only the rows travel whose bucket's checksum differs from
+the other side's, through COPY into a file that DuckDB reads with the table's own types. A server's table is read in one
+snapshot.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -15,285 +15,233 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconcile.compare.align import same_type
-from reconcile.engines.base import Column, CopiesOut, Engine
+from reconcile.engines.base import Column, Engine
 from reconcile.engines.identifiers import quote
 from reconcile.errors import EvaluationFailed, NotComparable
-from reconcile.table_diff.checksums import Bucketed, Sum, how_many, unequal
-from reconcile.table_diff.endpoints import READERS, Side
+from reconcile.table_diff.checksums import BucketedSide, Sum, how_many, unequal
+from reconcile.table_diff.endpoints import Side
+from reconcile.table_diff.guests import SCRATCH, Guest, columns_of, in_duckdb, literal, on_server, parquet, text_file
+from reconcile.table_diff.line_up import LinedUp, columns_after, known_casts, lined_up, shared_forms
+from reconcile.table_diff.text_files import Dialect
+from reconcile.table_diff.value_text import Cast, make_forms
 
-# Postgres types as DuckDB has them, value for value; whatever is not here travels as its text
-_IN_DUCKDB = {
-    "int2": "SMALLINT",
-    "int4": "INTEGER",
-    "int8": "BIGINT",
-    "float4": "FLOAT",
-    "float8": "DOUBLE",
-    "bool": "BOOLEAN",
-    "text": "VARCHAR",
-    "varchar": "VARCHAR",
-    "bpchar": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP WITH TIME ZONE",
-    "time": "TIME",
-    "uuid": "UUID",
-    "json": "JSON",
-    "jsonb": "JSON",
-}
-_WIDEST_DECIMAL = 38
-# what a database may have set otherwise, so that its values would be printed otherwise: rounded doubles, for one
-_PRINTED = {
-    "timezone": "UTC",
-    "datestyle": "ISO, YMD",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
-_SHORTEST_LINE = 65_536  # bytes: DuckDB's buffers are a multiple of the longest line
 _WORTH_BUCKETS = 10_000  # rows: fewer travel whole
-_PART = 100_000  # rows a side that are compared at once in this process
+_PART = 100_000  # rows per side that are compared at once in this process
 _TOO_MANY = 0.5  # of the rows in unequal buckets: then all of them travel
 
 
 @dataclass(frozen=True)
-class Look:
-    """Both sides as SELECTs in one engine, in parts of bounded size: every key is in the same part on both sides.
+class Buckets:
+    """The buckets that differ, of how many; and the rows per side in the equal ones."""
 
-    ``equal`` rows a side were told to be the other's by their checksums; ``buckets`` are the ones that were not, of how
-    many; None where every row is here.
+    different: Sequence[int]
+    of: int
+    equal_left: int
+    equal_right: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """Both sides as SELECTs in one engine, with LEFT's names, in parts: every key is in one part on both sides.
+
+    ``buckets`` is None if every row is here. ``relation`` is RIGHT's table, if it is read in its own database.
     """
 
     parts: list[tuple[str, str]]
     left_columns: list[Column]
     right_columns: list[Column]
-    equal: tuple[int, int] = (0, 0)
-    buckets: tuple[Sequence[int], int] | None = None
-    relation: str | None = None  # RIGHT's table, where it is read in its own database
+    buckets: Buckets | None = None
+    relation: str | None = None
+    bases: dict[str, str] = field(default_factory=dict)  # the types by which values are described, per column
+    texts: tuple[LinedUp, ...] = ()  # the sides that are csv or json files
+    forms: dict[str, Cast] = field(default_factory=dict)  # the columns that are compared as texts of one form
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of the sides is compared: ``renamed`` maps RIGHT's names to LEFT's. With ``whole`` every row must travel."""
+    """What of the sides is compared: ``renamed`` maps RIGHT's names to LEFT's, ``casts`` LEFT's names to types.
+
+    ``where`` is a condition with LEFT's names. ``columns`` None: all.
+    """
 
     key: tuple[str, ...]
     renamed: dict[str, str] = field(default_factory=dict)
-    whole: bool = False
+    casts: dict[str, str] = field(default_factory=dict)
+    where: str | None = None
+    columns: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    dialect: Dialect = field(default_factory=Dialect)
+
+    def ignores(self, name: str) -> bool:
+        return name not in self.key and (name in self.ignore or (self.columns is not None and name not in self.columns))
 
 
 class Meeting:
-    """Two sides and the engine in which they meet. ``scratch`` is a folder for what has to travel."""
+    """Two sides and the engine in which they meet. ``scratch`` is a folder for what has to be copied."""
 
     def __init__(self, left: Side, right: Side, scratch: Path, wanted: Wanted) -> None:
         self._left, self._right, self._scratch, self._wanted = left, right, scratch, wanted
-        self._together = left.connect is not None and (left.kind, left.where) == (right.kind, right.where)
+        one_database = left.connect is not None and (left.kind, left.where) == (right.kind, right.where)
+        self._together = one_database and not wanted.casts  # a cast is exact only between texts, in DuckDB
         self.engine: Engine
         if self._together and left.connect is not None:
             self.engine = left.connect()
         else:
-            from reconcile.engines.duckdb import DuckDBEngine  # only where it is needed: its import takes time
+            from reconcile.engines.duckdb import DuckDBEngine  # imported here: it takes 0.1 s
 
-            self.engine = DuckDBEngine(":memory:", settings={"TimeZone": "UTC"})
+            engine = DuckDBEngine(":memory:", {"TimeZone": "UTC", "temp_directory": str(scratch / "spilled")})
+            make_forms(engine)
+            engine.execute(f"attach {literal(str(scratch / 'scratch.duckdb'))} as {SCRATCH}")
+            self.engine = engine
 
     @property
     def between_databases(self) -> bool:
-        """Whether the sides are read at two moments, so that a change on its way can look like a difference."""
+        """Whether the sides are read at two moments, so that a change in flight can look like a difference."""
         return not self._together and "file" not in (self._left.kind, self._right.kind)
 
     @contextmanager
     def look(self, again: Look | None = None) -> Iterator[Look]:
-        """Both sides as they are now; of a look that is taken again, only the rows in its buckets.
+        """Both sides as they are now; a second look, after ``again``, reads only the rows of its buckets.
 
-        Raises NotComparable where a table does not exist or a file cannot be read.
+        Raises NotComparable if a table does not exist or a file cannot be read.
         """
+        wanted = self._wanted
         if self._together:
-            columns = [_columns(self.engine, side.table, side) for side in (self._left, self._right)]
-            tables = [f"select * from {side.table}" for side in (self._left, self._right)]
-            yield Look([(tables[0], tables[1])], columns[0], columns[1], relation=self._right.table)
+            sides = [
+                LinedUp(f"select * from {side.table}", columns_of(self.engine, side.table, side), names)
+                for side, names in ((self._left, {}), (self._right, wanted.renamed))
+            ]
+            left, right = (self._lined_up(side, side.select, {}) for side in sides)
+            relation = None if wanted.renamed else self._right.table
+            columns = [columns_after(side, {}) for side in sides]
+            yield Look([(left, right)], columns[0], columns[1], relation=relation)
             return
         with ExitStack() as stack:
-            left, right = self._guests(stack)
-            yield self._met((left, right), again)
+            yield self._met(self._guests(stack), again)
 
-    def _guests(self, stack: ExitStack) -> list[_Guest]:
-        """Both sides, described as DuckDB will have them."""
-        made: dict[str, _Guest] = {}
-        sides = ((self._left, "left"), (self._right, "right"))
-        # a csv has no types of its own, a lake's times have either clock: the other side, whose they take, comes first
-        for side, name in sorted(sides, key=lambda item: _takes_types(item[0])):
+    def _guests(self, stack: ExitStack) -> tuple[Guest, Guest]:
+        """Both sides, described as DuckDB has them."""
+        if self._left == self._right and self._left.path is not None:
+            guest = in_duckdb(self.engine, self._left, "left_db")  # one file is attached once
+            return guest, guest
+        made: dict[str, Guest] = {}
+        # a lake's times take the other side's clock: the side that has types comes first
+        for side, name in sorted(((self._left, "left"), (self._right, "right")), key=lambda item: _order(item[0])):
+            made[name] = self._guest(side, name, made, stack)
+        return made["left"], made["right"]
+
+    def _guest(self, side: Side, name: str, made: dict[str, Guest], stack: ExitStack) -> Guest:
+        if side.connect is not None:
             # the other side's types by the names that this side has for the columns
             renamed = self._wanted.renamed
             names = renamed if name == "right" else {there: here for here, there in renamed.items()}
             others = {column.name: column.type for guest in made.values() for column in guest.columns}
             known = {**others, **{here: others[there] for here, there in names.items() if there in others}}
-            if side.connect is not None:
-                made[name] = _from_server(side, self._scratch / name, stack, known)
-            else:
-                source = _in_place(self.engine, side, name, known)
-                columns = self.engine.query_columns(f"select * from {source}")
-                made[name] = _Guest(self.engine, source, columns, columns)
-        return [made["left"], made["right"]]
+            return on_server(side, self._scratch / name, stack, known)
+        if side.path is not None:
+            one_file = side.path.resolve() in (guest.side.path and guest.side.path.resolve() for guest in made.values())
+            return in_duckdb(self.engine, side, "left_db" if one_file or name == "left" else "right_db")
+        if side.is_text:
+            return text_file(self.engine, side, name, self._scratch / "text", self._wanted.dialect)
+        names = self._wanted.renamed if name == "right" else {}
+        folder = self._scratch / f"{name}_parquet"
+        return parquet(self.engine, side, folder, lambda column: self._wanted.ignores(names.get(column, column)))
 
-    def _met(self, guests: tuple[_Guest, _Guest], again: Look | None) -> Look:
+    def _met(self, guests: tuple[Guest, Guest], again: Look | None) -> Look:
+        wanted = self._wanted
+        sides = [LinedUp.of(guests[0], "left", {}), LinedUp.of(guests[1], "right", wanted.renamed)]
+        casts = known_casts(self.engine, wanted.casts, sides)
+        forms = shared_forms(sides, casts)
         if again is not None:
-            buckets, equal, parts = again.buckets, again.equal, len(again.parts)
+            buckets, parts = again.buckets, len(again.parts)
         else:
-            buckets, equal, travelling = self._bucketed(guests)
+            buckets, travelling = self._bucketed(guests, forms)
             parts = max(1, -(-travelling // _PART))
-        sides = self._sides(guests, buckets[1] if buckets is not None else how_many(parts * _PART))
-        if sides is None:
+        bucketed = self._bucketed_sides(guests, forms, buckets.of if buckets is not None else how_many(parts * _PART))
+        if bucketed is None:
             parts = 1
         selects = []
-        for i, guest in enumerate(guests):
-            where = sides[i].within(buckets[0]) if sides is not None and buckets is not None else None
-            selects.append(guest.selects(where, sides[i].bucket if sides is not None else "0", parts))
-        return Look(list(zip(*selects, strict=True)), guests[0].columns, guests[1].columns, equal, buckets)
+        for i, (guest, side) in enumerate(zip(guests, sides, strict=True)):
+            within = bucketed[i].within(buckets.different) if bucketed is not None and buckets is not None else None
+            read = guest.selects(within, bucketed[i].bucket if bucketed is not None else "0", parts)
+            selects.append([self._kept(side, select, forms, part) for part, select in enumerate(read)])
+        left, right = (columns_after(side, forms) for side in sides)
+        bases = {column.name: column.base for column in [*left, *right]} | {n: c.base for n, c in forms.items()}
+        texts = tuple(side for side in sides if side.text is not None)
+        return Look(list(zip(*selects, strict=True)), left, right, buckets, bases=bases, texts=texts, forms=forms)
 
-    def _bucketed(self, guests: tuple[_Guest, _Guest]) -> tuple[tuple[Sequence[int], int] | None, tuple[int, int], int]:
-        """The buckets that are not equal and of how many, the rows a side in the equal ones, and about how many rows a
-        side are left to compare."""
+    def _kept(self, side: LinedUp, select: str, forms: dict[str, Cast], part: int) -> str:
+        """A side's SELECT; of values in forms, which take time to write, that of a table that holds them."""
+        lined = self._lined_up(side, select, forms)
+        if not forms and side.text is None:
+            return lined
+        table = f"{side.lined_up}_{part}" if part else side.lined_up
+        self.engine.execute(f"create or replace table {table} as {lined}")
+        return f"select {', '.join(quote(side.name(column)) for column in side.columns)} from {table}"
+
+    def _lined_up(self, side: LinedUp, select: str, forms: dict[str, Cast]) -> str:
+        lined = lined_up(side, select, forms, self._wanted.where, places=side.text is not None)
+        if self._wanted.where is not None:
+            try:
+                self.engine.query_columns(lined)
+            except EvaluationFailed as error:
+                texts = "; a column of a csv or json file is text, unless --cast COL=TYPE names its type"
+                raise NotComparable(f"--where: {error}{texts if side.text is not None else ''}") from error
+        return lined
+
+    def _bucketed(self, guests: tuple[Guest, Guest], forms: dict[str, Cast]) -> tuple[Buckets | None, int]:
+        """The buckets that differ, None if all rows are to be compared; and about how many rows per side that are."""
         rows = max(guest.estimate() for guest in guests)
-        sides = self._sides(guests, how_many(rows))
-        if self._wanted.whole or sides is None or rows < _WORTH_BUCKETS:
-            return None, (0, 0), rows
+        sides = self._bucketed_sides(guests, forms, how_many(rows))
+        if self._wanted.where is not None or sides is None or rows < _WORTH_BUCKETS:
+            return None, rows
         with ThreadPoolExecutor(2) as pool:
-            one, other = pool.map(Bucketed.sums, sides)
-        different = unequal(one, other)
-        here = [sum(sums[bucket][0] for bucket in different if bucket in sums) for sums in (one, other)]
-        if max(here) > _TOO_MANY * rows:
-            return None, (0, 0), max(_count(one), _count(other))
-        return (different, sides[0].buckets), (_count(one) - here[0], _count(other) - here[1]), max(here)
+            left, right = pool.map(BucketedSide.sums, sides)
+        different = unequal(left, right)
+        inside = [sum(sums[bucket].rows for bucket in different if bucket in sums) for sums in (left, right)]
+        whole = [_count(sums) for sums in (left, right)]
+        if max(inside) > _TOO_MANY * rows:
+            return None, max(whole)
+        equal = [count - part for count, part in zip(whole, inside, strict=True)]
+        return Buckets(different, sides[0].buckets, *equal), max(inside)
 
-    def _sides(self, guests: tuple[_Guest, _Guest], buckets: int) -> tuple[Bucketed, Bucketed] | None:
-        """Both sides for checksums, with every column that will be compared; None where keys cannot be told."""
-        if not self._wanted.key or not any(guest.folder for guest in guests):
+    def _bucketed_sides(
+        self, guests: tuple[Guest, Guest], forms: dict[str, Cast], buckets: int
+    ) -> tuple[BucketedSide, BucketedSide] | None:
+        """Both sides for checksums, with every column that will be compared; None if keys have no common bucket."""
+        key = self._wanted.key
+        if not key or not any(guest.folder for guest in guests) or any(guest.text for guest in guests):
             return None
         left = {column.name: column for column in guests[0].columns}
         renamed = self._wanted.renamed
         right = {renamed.get(column.name, column.name): column for column in guests[1].columns}
-        shared = [name for name in left if name in right and same_type(left[name], right[name], widths_matter=False)]
-        if not set(self._wanted.key) <= set(shared):
+        shared = [
+            name
+            for name in left
+            if name in right and (name in forms or same_type(left[name], right[name], widths_matter=False))
+        ]
+        if not set(key) <= set(shared) or set(key) & set(forms):
             return None  # the comparison itself says why
-        others = [name for name in shared if name not in self._wanted.key]
         kinds = {(guest.engine.kind, guest.engine.version()) for guest in guests}
         native = len(kinds) == 1 and guests[0].engine.kind == "postgres"
         made = []
         for guest, names in zip(guests, (left, right), strict=True):
             own = {column.name: column for column in guest.own}
-            key, columns = ([own[names[name].name] for name in group] for group in (self._wanted.key, others))
-            made.append(Bucketed(guest.engine, guest.source, key, columns, buckets, native))
+            keys = [own[names[name].name] for name in key]
+            columns = [own[names[name].name] for name in shared if name not in key]
+            made.append(BucketedSide(guest.engine, guest.source, keys, columns, buckets, native))
         return made[0], made[1]
 
 
-@dataclass(frozen=True)
-class _Guest:
-    """One side on its way into DuckDB: ``own`` columns as its engine has them, ``columns`` as DuckDB will."""
-
-    engine: Engine
-    source: str
-    own: list[Column]
-    columns: list[Column]
-    folder: Path | None = None  # where its rows travel to
-
-    def estimate(self) -> int:
-        plan = self.engine.plan(f"select * from {self.source}")
-        if plan is not None:
-            return plan.rows
-        return int(self.engine.one(f"select count(*) from {self.source}")[0])
-
-    def selects(self, where: str | None, bucket: str, parts: int) -> list[str]:
-        """The SELECTs by which DuckDB reads the side's rows, a part each; rows that have to travel do so now."""
-        if self.folder is None:
-            of = [f"{bucket} % {parts} = {part}" for part in range(parts)] if parts > 1 else ["true"]
-            return [f"select * from {self.source} where {where or 'true'} and {part}" for part in of]
-        assert isinstance(self.engine, CopiesOut)
-        self.folder.mkdir(exist_ok=True)
-        files = [self.folder / f"{part}.csv" for part in range(parts)]
-        longest = self.engine.copy_out(self.source, self.own, files, f"{bucket} % {parts}", where)
-        types = ", ".join(f"{_literal(column.name)}: {_literal(column.type)}" for column in self.columns)
-        options = (
-            f"header = false, allow_quoted_nulls = false, columns = {{{types}}}, auto_detect = false, quote = '\"',"
-            f" escape = '\"', max_line_size = {max(_SHORTEST_LINE, longest + 1)}"
-        )
-        return [f"select * from read_csv({_literal(str(file))}, {options})" for file in files]
-
-
 def _count(sums: dict[int, Sum]) -> int:
-    return sum(count for count, _ in sums.values())
+    return sum(total.rows for total in sums.values())
 
 
-def _takes_types(side: Side) -> bool:
-    if side.path is not None:
-        return side.path.suffix.lower() == ".csv"
-    return side.kind != "postgres"
+def _order(side: Side) -> int:
+    """Postgres knows its types; a lake's times take the other side's; files of text have none."""
+    if side.is_text:
+        return 2
+    return 0 if side.kind in ("postgres", "duckdb", "file") else 1
 
 
-def _columns(engine: Engine, table: str, side: Side) -> list[Column]:
-    found = engine.table_columns(table)
-    if found is None:
-        raise NotComparable(f"there is no table {table} in {side.where}")
-    return found
-
-
-def _from_server(side: Side, folder: Path, stack: ExitStack, known: dict[str, str]) -> _Guest:
-    assert side.connect is not None
-    engine = side.connect()
-    stack.callback(engine.close)
-    stack.enter_context(engine.snapshot())
-    if side.kind == "postgres":
-        for name, value in _PRINTED.items():
-            engine.execute(f"set local {name} = {_literal(value)}")
-    own = _columns(engine, side.table, side)
-    kinds = [
-        "TIMESTAMP" if column.either_clock and known.get(column.name) == "TIMESTAMP" else _duckdb_type(column)
-        for column in own
-    ]
-    columns = [Column(c.name, kind, kind.split("(")[0]) for c, kind in zip(own, kinds, strict=True)]
-    return _Guest(engine, side.table, own, columns, folder)
-
-
-def _in_place(engine: Engine, side: Side, name: str, known: dict[str, str]) -> str:
-    """What a FROM in DuckDB takes to read a DuckDB table or a file where it is."""
-    if side.kind == "duckdb":
-        if not Path(side.where).exists():
-            raise NotComparable(f"no DuckDB file {side.where}: mend its path")
-        engine.execute(f"attach if not exists {_literal(side.where)} as {name}_db (read_only)")
-        table = side.table if side.table.count(".") > 1 else f"{name}_db.{side.table}"
-        _columns(engine, table, side)
-        return table
-    assert side.path is not None
-    reader = READERS[side.path.suffix.lower()]
-    if reader != "read_csv":
-        return f"{reader}({_literal(str(side.path))})"
-    # RFC 4180, fixed: guessing would read a file with a field that is never closed as one without quoting
-    quoting = "delim = ',', quote = '\"', escape = '\"', allow_quoted_nulls = false"
-    plain = f"read_csv({_literal(str(side.path))}, {quoting}, header = true)"
-    try:
-        found = engine.query_columns(f"select * from {plain}")
-    except EvaluationFailed as error:
-        raise NotComparable(f"{side.path} is no CSV with commas and double quotes (RFC 4180): {error}") from error
-    shared = {c.name: known[c.name] for c in found if c.name in known}
-    types = ", ".join(f"{_literal(column)}: {_literal(kind)}" for column, kind in shared.items())
-    return plain.removesuffix(")") + (f", types = {{{types}}}" if types else "") + ")"
-
-
-def _duckdb_type(column: Column) -> str:
-    if column.base == "numeric":
-        match = re.fullmatch(r"numeric\((\d+),(\d+)\)", column.type)
-        fits = match is not None and int(match[1]) <= _WIDEST_DECIMAL
-        return f"DECIMAL({match[1]},{match[2]})" if fits and match else "VARCHAR"
-    if column.base == "DECIMAL":
-        return column.type.upper()
-    return _IN_DUCKDB.get(column.base, column.base if column.base in _IN_DUCKDB.values() else "VARCHAR")
-
-
-def rename(select: str, columns: list[Column], names: dict[str, str]) -> str:
-    """``select`` with columns under other names. Raises NotComparable for a column that is not there."""
-    unknown = [name for name in names if name not in {column.name for column in columns}]
-    if unknown:
-        raise NotComparable(f"no column {unknown[0]!r} to rename: there are {', '.join(c.name for c in columns)}")
-    listed = ", ".join(f"{quote(c.name)} as {quote(names.get(c.name, c.name))}" for c in columns)
-    return f"select {listed} from (\n{select}\n) as named"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+__all__ = ["Buckets", "Look", "Meeting", "Wanted"]

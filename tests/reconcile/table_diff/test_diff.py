@@ -190,7 +190,11 @@ def test_where_narrows_both_sides(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,v\n1,1\n2,2\n3,3\n")
     (tmp_path / "b.csv").write_text("id,v\n1,1\n2,9\n4,4\n")
 
-    assert compared(tmp_path / "a.csv", tmp_path / "b.csv", where="id < 2").verdict is Verdict.LEVEL
+    assert (
+        compared(tmp_path / "a.csv", tmp_path / "b.csv", where="id < 2", casts={"id": "int"}).verdict is Verdict.LEVEL
+    )
+    with pytest.raises(ReconcileError, match=r"^--where: .*; a column of a csv or json file is text, unless --cast"):
+        compared(tmp_path / "a.csv", tmp_path / "b.csv", where="id < 2")
     assert compared(tmp_path / "a.csv", tmp_path / "b.csv").drift == Drift(missing=1, extra=1, changed=1)
 
 
@@ -211,11 +215,11 @@ def test_two_empty_sides_are_not_level(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("left", "more", "said"),
     [
-        ("nowhere", {}, "'nowhere' names no table: give a URL"),
+        ("nowhere", {}, "'nowhere' names no table: give postgresql://"),
         ("missing.csv", {}, "no file missing.csv"),
         ("duckdb:/no/such.duckdb#t", {}, "no DuckDB file /no/such.duckdb"),
         ("postgresql://u:secret@127.0.0.1:1/db", {}, r"u:\*\*\*@127.0.0.1:1/db names a database and no table"),
-        ("{tmp}/a.csv", {"key": "nope"}, "key column 'nope' is not in the definition"),
+        ("{tmp}/a.csv", {"key": "nope"}, "no column 'nope' of the key on LEFT"),
         ("{tmp}/a.csv", {"ignore": ("nope",)}, "no column 'nope' on either side"),
         ("{tmp}/a.csv", {"renamed": {"nope": "id"}}, "no column 'nope' to rename"),
         ("{tmp}/broken.csv", {}, "(?i)line|CSV"),
@@ -355,7 +359,7 @@ def test_a_change_on_its_way_between_two_databases_is_no_drift(database: Databas
     assert found.drift == Drift(changed=1)
     assert [sample.key for sample in found.samples] == [{"id": "8"}]
     assert found.scope.settled == 4
-    assert "what differed was looked at again, 4 settled" in found.scope.reason
+    assert "rows that differed were compared again, 4 settled" in found.scope.reason
 
     other.run("update t set v = id where id = 8", "update t set v = 0 where id = 9")
     assert compared(postgres(database, "t"), postgres(other, "t")).scope.settled is None
