@@ -58,7 +58,7 @@ class Lake:
         return list(self.session().table(relation).columns)
 
     def session(self) -> Any:
-        return lake.session(lake.Lake(self.folder, self.remote, str(self.folder)))
+        return lake.session(lake.LakeServer(self.folder, self.remote, str(self.folder)))
 
 
 @contextmanager

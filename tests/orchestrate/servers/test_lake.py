@@ -142,7 +142,7 @@ def test_a_server_beside_a_pyspark_that_it_does_not_know_is_refused(clone: Path,
 
     assert done.returncode == 2
     assert "unsupported PySpark version: 4.3.0; Sail knows pyspark up to 4.2: pip install" in done.stderr
-    assert not lakes.is_running(lakes.Lake(clone, remote, None))
+    assert not lakes.is_running(lakes.LakeServer(clone, remote, None))
 
 
 @pytest.mark.parametrize(
