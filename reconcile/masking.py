@@ -7,6 +7,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 POSTGRES = ("postgresql://", "postgres://")
+PARAMETERS = re.compile(r"\s*\w+\s*=")  # how libpq's key=value form begins
 _HIDDEN = "***"
 _MORE_SECRETS = ("passwd", "pwd", "token", "access_token", "api_key", "secret")  # of other databases' addresses
 
@@ -48,7 +49,7 @@ def shown_address(conninfo: str) -> str:
 def shown_side(text: str) -> str:
     """What a side of a diff names, without a secret and without its table."""
     address = text.rpartition("#")[0] or text
-    return shown_address(address) if address.startswith(POSTGRES) else masked(address)
+    return shown_address(address) if address.startswith(POSTGRES) or PARAMETERS.match(address) else masked(address)
 
 
 def misread(url: str) -> bool:
@@ -63,10 +64,10 @@ def masked(text: str, conninfo: str = "") -> str:
     """A text (a driver's error message, say) without the secrets that it or the address ``conninfo`` holds."""
     for secret in _secrets_of(conninfo):
         text = text.replace(secret, _HIDDEN).replace(quote(secret, safe=""), _HIDDEN)
-    text = re.sub(r"(://[^\s:/?#@]*):\S*@", rf"\1:{_HIDDEN}@", text)
     names = "|".join(sorted(secret_parameters()))
-    value = r"'(?:[^'\\]|\\.)*'|[^\s&]*"
-    return re.sub(rf"(?i)\b({names})(\s*=\s*)(?:{value})", rf"\1\2{_HIDDEN}", text)
+    # to the end of the line: a value that is not quoted may hold blanks, & or @ by mistake
+    text = re.sub(rf"(?i)\b({names})(\s*=\s*)(?:'(?:[^'\\]|\\.)*'(?=\s|$)|.*)", rf"\1\2{_HIDDEN}", text)
+    return re.sub(r"(://[^\s:/?#@]*):.*@", rf"\1:{_HIDDEN}@", text)
 
 
 def _secrets_of(conninfo: str) -> list[str]:

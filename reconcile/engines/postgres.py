@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -17,8 +17,14 @@ from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.volatility import why_volatile
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
+from reconcile.masking import masked
 
+T = TypeVar("T")
 _BATCH = 2_000
+_NOT_UTF8 = (
+    "the database holds text that is not UTF-8, and its encoding SQL_ASCII says no other: convert the text, or move "
+    "the data to a database with an encoding"
+)
 _REPAIR_LOCK_SECONDS = 3.0
 _REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
 # Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
@@ -42,7 +48,10 @@ class PostgresEngine(PostgresSpelling):
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
-            self._connection = psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.RawCursor)
+            # UTF8 whatever the database stores: texts of LATIN1 arrive decoded, names of SQL_ASCII are not bytes
+            self._connection = psycopg.connect(
+                conninfo, autocommit=True, cursor_factory=psycopg.RawCursor, client_encoding="UTF8"
+            )
         except psycopg.Error as error:
             raise ConnectionFailed(_unreachable(conninfo, error)) from None
         self._connection.execute("select set_config('lock_timeout', $1, false)", [lock_timeout])
@@ -241,7 +250,7 @@ class PostgresEngine(PostgresSpelling):
             raise EvaluationFailed(_said(error)) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
-        row = self._run(sql, parameters).fetchone()
+        row = _decoded(self._run(sql, parameters).fetchone)
         assert row is not None, "a statement that yields one row yielded none"
         return row
 
@@ -259,9 +268,11 @@ class PostgresEngine(PostgresSpelling):
                 yield from cursor
         except psycopg.Error as error:
             raise EvaluationFailed(_said(error)) from error
+        except UnicodeDecodeError as error:
+            raise EvaluationFailed(_NOT_UTF8) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._run(sql, parameters).fetchall()
+        return _decoded(self._run(sql, parameters).fetchall)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         return self._run(sql, parameters).rowcount
@@ -349,6 +360,13 @@ class PostgresEngine(PostgresSpelling):
             raise EvaluationFailed(_said(error)) from error
 
 
+def _decoded(fetch: Callable[[], T]) -> T:
+    try:
+        return fetch()
+    except UnicodeDecodeError as error:
+        raise EvaluationFailed(_NOT_UTF8) from error
+
+
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", []):
@@ -387,7 +405,5 @@ def _unreachable(conninfo: str, error: psycopg.Error) -> str:
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    said = lines[0] if lines else type(error).__name__
-    password = str(parts.get("password") or "")
-    said = said.replace(password, "***") if password else said
+    said = masked(lines[0] if lines else type(error).__name__, conninfo)
     return f"cannot connect to Postgres at {where} as {parts.get('user', '?')}: {said}"

@@ -18,11 +18,10 @@ from pathlib import Path
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import Connection, engine_of, open_engine
 from reconcile.errors import NotComparable
-from reconcile.masking import POSTGRES, masked, misread, shown_address
+from reconcile.masking import PARAMETERS, POSTGRES, masked, misread, shown_address
 
 TEXT_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _TARGET = re.compile(r"(?P<target>[A-Za-z_][\w-]*):(?P<table>[^/]+)")
-_PARAMETERS = re.compile(r"\s*\w+\s*=")
 _FORMS = (
     "postgresql://...#schema.table, duckdb:FILE#schema.table, TARGET:schema.table of the dbt profile, or a .csv, .tsv,"
     " .parquet, .json or .jsonl file"
@@ -69,7 +68,7 @@ def parse_side(text: str, target_connection: Callable[[str], Connection]) -> Sid
     Raises NotComparable if it names nothing that can be compared, or the file does not exist.
     """
     address, table = _split(text)
-    if address.startswith(POSTGRES) or (table and _PARAMETERS.match(address)):
+    if address.startswith(POSTGRES) or (table and PARAMETERS.match(address)):
         return _postgres_side(address, table)
     if address.startswith("duckdb:") and table is not None:  # without # it is a target named duckdb
         path = Path(address.removeprefix("duckdb:"))
