@@ -34,7 +34,7 @@ _IN_DUCKDB = {
     "jsonb": "JSON",
 }
 _WIDEST_DECIMAL = 38
-# DuckDB reads 0044-03-15 BC from a csv file as 0044-03-15: these are read as texts and cast with their era
+# of these types, Postgres prints years before Christ in another way than DuckDB
 _WITH_ERA = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
 # a database or role may have other settings, by which its values print otherwise: rounded doubles, for one
 _PRINTED = {
@@ -80,14 +80,17 @@ class Guest:
         self.folder.mkdir(exist_ok=True)
         files = [self.folder / f"{part}.csv" for part in range(parts)]
         longest = self.engine.copy_out(self.source, self.own, files, f"{bucket} % {parts}", where)
-        types = {column.name: "VARCHAR" if column.type in _WITH_ERA else column.type for column in self.columns}
-        selected = ", ".join(
-            f"cast(before_christ({quote(c.name)}) as {c.type}) as {quote(c.name)}"
-            if c.type in _WITH_ERA
-            else quote(c.name)
-            for c in self.columns
-        )
+        # read as texts and cast here: DuckDB 2.0 answers cast(c as varchar) of a csv column with the file's own text
+        types = {column.name: "VARCHAR" for column in self.columns}
+        selected = ", ".join(f"{_from_copy(column)} as {quote(column.name)}" for column in self.columns)
         return [f"select {selected} from {read_csv(file, types, longest)}" for file in files]
+
+
+def _from_copy(column: Column) -> str:
+    name = quote(column.name)
+    if column.type == "VARCHAR":
+        return name
+    return f"cast({f'before_christ({name})' if column.type in _WITH_ERA else name} as {column.type})"
 
 
 def read_csv(file: Path, types: dict[str, str], longest: int, delimiter: str = ",", more: str = "") -> str:
