@@ -29,7 +29,8 @@ from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
-from reconcile.repair.session import Guards, repair_session
+from reconcile.repair.guards import Guards
+from reconcile.repair.session import repair_session
 from reconcile.report.model import Verdict
 
 COLUMNS = {

@@ -12,7 +12,8 @@ from reconcile.engines.base import Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError, Refused
 from reconcile.model_check.judge_model import CheckRequest, judge_definition
-from reconcile.repair.session import Applied, Guards, check_guards, repair_session
+from reconcile.repair.guards import Guards
+from reconcile.repair.session import Applied, repair_session
 from reconcile.report.model import TableReport, Verdict
 from reconcile.report.run_id import now
 from reconcile.state.proofs import Proofs
@@ -122,7 +123,6 @@ class Follower:
                 session.make(brief=True)
                 if not session.plan.tables:
                     return
-                check_guards(session.plan, guards)
                 done = session.apply(guards)
         except Refused as refused:
             self.listener.refused(definition.name, str(refused))

@@ -66,7 +66,7 @@ def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
     """
     from reconcile.commands.watch_output import HumanTeller, JsonTeller
     from reconcile.model_check.run import open_project
-    from reconcile.repair.session import Guards
+    from reconcile.repair.guards import Guards
     from reconcile.watch import Follower
 
     stop = threading.Event()

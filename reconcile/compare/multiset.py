@@ -51,6 +51,45 @@ def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
     )
 
 
+def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reason: str, last_position: str) -> str:
+    """The rows that one side has more often than the other, as ``planned_sql`` has rows that a key names.
+
+    Rows are equal if their key and their compared columns are. A row to delete is one row with the number of its copies
+    and without ignored columns: which of the copies goes is decided when it is deleted. A row to insert has the ignored
+    columns that the definition gives it.
+    """
+    n = len(comparison.key)
+    ignored = [i for i, column in enumerate(comparison.columns) if column.ignored]
+    cells = [*names("k", comparison.key), *(value(comparison, i) for i in range(len(comparison.columns)))]
+    compared = [cell for i, cell in enumerate(cells) if i - n not in ignored]
+    before = ["null" if cell not in compared else f"case when in_actual = 1 then {cell} end" for cell in cells]
+    after = [f"case when in_expected = 1 then {cell} end" for cell in cells]
+    grouped = _grouped(comparison)
+    order = f" order by {', '.join(as_text(cells[n + i]) for i in ignored)}" if ignored else f" order by {grouped}"
+    # without ignored columns the surplus copies of a row are equal: one row stands for them
+    insert = "nth > found" if ignored else "nth = found + 1"
+    copies = "case when in_actual = 1 then found - wanted else " + ("1" if ignored else "wanted - found") + " end"
+    selected = ",\n  ".join(
+        [
+            f"{last_position} + row_number() over (order by {grouped}, nth)",
+            "case when in_expected = 1 then 'insert' else 'delete' end",
+            f"'{reason}'",
+            f"cast({copies} as bigint)",
+            *before,
+            *after,
+        ]
+    )
+    return (
+        f"{_bag(comparison, rows)},\ncounted as (\n"
+        f"  select bag.*, sum(in_expected) over (partition by {grouped}) as wanted,\n"
+        f"    sum(in_actual) over (partition by {grouped}) as found,\n"
+        f"    row_number() over (partition by {grouped}, in_expected{order}) as nth\n  from bag\n)\n"
+        f"select {selected}\nfrom counted\n"
+        f"where (in_expected = 1 and wanted > found and {insert})\n"
+        "  or (in_actual = 1 and found > wanted and nth = wanted + 1)"
+    )
+
+
 def differing_keys_sql(comparison: Comparison) -> str:
     """The keys of all rows that differ, have a NULL part in it or stand more than once on a side: k0, k1, ..."""
     keys = ", ".join(names("k", comparison.key))
@@ -62,14 +101,14 @@ def differing_keys_sql(comparison: Comparison) -> str:
 
 
 def _grouped(comparison: Comparison) -> str:
-    """What makes two rows of the bag one: the key, and the columns as they are compared."""
+    """What makes two rows of the bag equal: the key, and the compared columns as they are compared."""
+    compared = [i for i, column in enumerate(comparison.columns) if not column.ignored]
+    packed = [i for i, column in enumerate(comparison.columns) if column.packed is not None]
+    one_list = bool(packed) and set(packed) <= set(compared)
     plain = [
-        column.expected.format(value(comparison, i))
-        for i, column in enumerate(comparison.columns)
-        if column.packed is None
+        comparison.columns[i].expected.format(value(comparison, i)) for i in compared if not one_list or i not in packed
     ]
-    packed = ["packed"] if len(plain) < len(comparison.columns) else []
-    return ", ".join([*names("k", comparison.key), *plain, *packed])
+    return ", ".join([*names("k", comparison.key), *plain, *(["packed"] if one_list else [])])
 
 
 def _bag(comparison: Comparison, rows: Rows) -> str:

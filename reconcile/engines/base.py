@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,8 +27,27 @@ class Column:
 
     @property
     def unbounded(self) -> str:
-        """The type without a length or precision that would cut a value on its way."""
-        return self.type if self.base == "DECIMAL" else re.sub(r"\([^)]*\)", "", self.type)
+        """The type without a length or precision, so that a cast to it shortens no value.
+
+        An SQL name without a length may be a length of 1: ``character`` is ``character(1)`` and ``bit`` is ``bit(1)``.
+        """
+        element, array = (self.base[1:], "[]") if self.base.startswith("_") else (self.base, "")
+        return f"{_UNBOUNDED[element]}{array}" if element in _UNBOUNDED else self.type
+
+
+# Postgres types that take a length or precision (pg_type.typname), each as the type that holds any value of it
+_UNBOUNDED = {
+    "bpchar": "bpchar",
+    "varchar": "varchar",
+    "bit": "bit varying",
+    "varbit": "bit varying",
+    "numeric": "numeric",
+    "time": "time",
+    "timetz": "timetz",
+    "timestamp": "timestamp",
+    "timestamptz": "timestamptz",
+    "interval": "interval",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,25 @@ class Moment:
 
     at: str
     xid: int | None = None
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows of a table a transaction has written so far, by itself or by its triggers and cascades."""
+
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def made(self) -> int:
+        """Versions of rows that were written."""
+        return self.inserted + self.updated
+
+    @property
+    def ended(self) -> int:
+        """Versions of rows that were replaced or deleted."""
+        return self.updated + self.deleted
 
 
 @dataclass(frozen=True)
@@ -62,6 +99,7 @@ class Engine(Protocol):
     row_id: tuple[str, ...]  # the hidden columns that name one stored row
     whole_row: str  # a row as one value, by the name of the table that it is of: "{}" where that name alone is
     row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
+    pinned_settings: dict[str, str]  # what ``pinned`` sets
     skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
 
     @staticmethod
@@ -196,6 +234,24 @@ class Engine(Protocol):
 
     def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows to a table, fast. Memory stays flat."""
+
+    def pinned(self) -> AbstractContextManager[None]:
+        """Convert between values and texts under settings of ours, whatever database, role and profile say.
+
+        To be entered inside a transaction; the session's own settings are back afterwards.
+        """
+
+    def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
+        """What decides how rows of a table are written beside its columns' types, each with its definition.
+
+        Triggers, rules, policies, constraints, and the foreign keys that refer to the table.
+        """
+
+    def lock_table(self, relation_name: str) -> None:
+        """Keep a table's columns and triggers as they are until the transaction ends; its rows can still be written."""
+
+    def row_counts(self, relation_name: str) -> RowCounts | None:
+        """What this transaction has written to a table and its partitions; None if the engine does not count that."""
 
     def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
         """Columns that an update of many rows must keep unique after each row; none where it is looked at the end."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from reconcile.engines.base import Column, Estimate
+from reconcile.engines.base import Column, Estimate, RowCounts
 
 
 class OwnDialect:
@@ -23,6 +24,7 @@ class OwnDialect:
 class PlainEngine:
     """The part of the protocol in which only a server like Postgres has something to tell."""
 
+    pinned_settings: dict[str, str] = {}  # noqa: RUF012
     row_lock = ""  # a transaction that conflicts fails whole there
     skip_conflicts = ""
 
@@ -57,6 +59,19 @@ class PlainEngine:
         return True
 
     def analyzed(self, relation_name: str) -> bool | None:
+        return None
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        yield  # texts of their values depend on no setting but the time zone, which is part of the text
+
+    def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
+        return []
+
+    def lock_table(self, relation_name: str) -> None:
+        """Their transactions fail if another one changes the table."""
+
+    def row_counts(self, relation_name: str) -> RowCounts | None:
         return None
 
     def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:

@@ -30,6 +30,7 @@ class DuckDBEngine(OwnDialect, PlainEngine):
     kind = dialect = "duckdb"
     row_id: tuple[str, ...] = ("rowid",)
     whole_row = "{}"
+    pinned_settings: dict[str, str] = {"TimeZone": "UTC"}  # noqa: RUF012
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
@@ -141,6 +142,16 @@ class DuckDBEngine(OwnDialect, PlainEngine):
             with suppress(duckdb.Error):  # a failed commit has rolled back already
                 self._connection.execute("rollback")
             raise
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        zone = self.one("select current_setting('TimeZone')")[0]
+        self._run("set TimeZone = 'UTC'")
+        try:
+            yield
+        finally:
+            with suppress(duckdb.Error):  # a failed transaction refuses statements until it is rolled back
+                self._connection.execute(f"set TimeZone = {_literal(str(zone))}")
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         [row] = self.rows(sql, parameters)

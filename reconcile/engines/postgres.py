@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reconcile.engines import postgres_catalog as catalog
-from reconcile.engines.base import Column, Estimate, Moment
+from reconcile.engines.base import Column, Estimate, Moment, RowCounts
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.volatility import why_volatile
@@ -30,6 +30,17 @@ _REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
 # Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
 # and 30 days, boxes of one area, citext in any case. Their text decides.
 _BY_TEXT = frozenset({"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"})
+# What the texts of values depend on. Each of these is read back under any setting of another session.
+_PINNED: dict[str, str] = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "standard_conforming_strings": "on",
+}
 _COLLATED = frozenset({"text", "varchar"})
 
 # xmin holds the lower 32 bits of a transaction's number; a visible row's is below the snapshot's end
@@ -43,6 +54,7 @@ class PostgresEngine(PostgresSpelling):
     kind = dialect = "postgres"
     row_id: tuple[str, ...] = ("tableoid", "ctid")  # a ctid alone names a row of every partition
     whole_row = "{}"
+    pinned_settings = _PINNED
     row_lock = " for update of t"
     skip_conflicts = " on conflict do nothing"
 
@@ -248,6 +260,31 @@ class PostgresEngine(PostgresSpelling):
                 yield
         except psycopg.Error as error:  # a deferred constraint speaks up at the commit; a connection may be gone
             raise EvaluationFailed(_said(error)) from error
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        names = ", ".join(f"current_setting({text_literal(name)})" for name in _PINNED)
+        before = self.one(f"select {names}")
+        self._set_locally(_PINNED.items())
+        yield
+        self._set_locally(zip(_PINNED, before, strict=True))  # after an error the rollback does it
+
+    def _set_locally(self, settings: Iterable[tuple[str, str]]) -> None:
+        values = ", ".join(f"set_config({text_literal(name)}, {text_literal(value)}, true)" for name, value in settings)
+        self._run(f"select {values}")
+
+    def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
+        return [(name, text) for name, text in self.rows(catalog.RULES, [self._oid(relation_name)])]
+
+    def lock_table(self, relation_name: str) -> None:
+        self._run(
+            f"lock table {relation_name} in row exclusive mode"
+        )  # which every change of its columns conflicts with
+
+    def row_counts(self, relation_name: str) -> RowCounts | None:
+        if self.one("select current_setting('track_counts')")[0] != "on":
+            return None
+        return RowCounts(*map(int, self.one(catalog.ROW_COUNTS, [self._oid(relation_name)])))
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         row = _decoded(self._run(sql, parameters).fetchone)

@@ -40,3 +40,30 @@ HISTOGRAM = """
     where c.oid = to_regclass($1)::oid and s.attname = $2 and not s.inherited
     order by b.place
 """
+ROW_COUNTS = """
+    select coalesce(sum(pg_stat_get_xact_tuples_inserted(oid)), 0),
+           coalesce(sum(pg_stat_get_xact_tuples_updated(oid)), 0),
+           coalesce(sum(pg_stat_get_xact_tuples_deleted(oid)), 0)
+    from (select $1::oid as oid union select relid from pg_partition_tree($1::oid)) as parts
+"""
+RULES = """
+    select 'trigger ' || tgname, pg_get_triggerdef(oid) || case tgenabled when 'D' then ' disabled' else '' end
+    from pg_trigger where tgrelid = $1 and not tgisinternal
+    union all
+    select 'rule ' || rulename, pg_get_ruledef(oid) from pg_rewrite where ev_class = $1 and rulename <> '_RETURN'
+    union all
+    select case when conrelid = $1 then 'constraint ' || conname
+                else 'foreign key ' || conname || ' on ' || conrelid::regclass end,
+           pg_get_constraintdef(oid)
+    from pg_constraint where conrelid = $1 or confrelid = $1
+    union all
+    select 'policy ' || polname, polcmd::text || ' ' || coalesce(pg_get_expr(polqual, polrelid), '') || ' '
+           || coalesce(pg_get_expr(polwithcheck, polrelid), '') from pg_policy where polrelid = $1
+    union all
+    select 'row security', case when relforcerowsecurity then 'forced' when relrowsecurity then 'enabled' else 'off' end
+    from pg_class where oid = $1
+    union all
+    select 'column number of ' || attname, attnum::text
+    from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped
+    order by 1
+"""

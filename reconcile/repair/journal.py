@@ -1,21 +1,22 @@
-"""The journal: who repaired what, when, every row before and after; in the database, in the repair's transaction."""
+"""The journal: who repaired what and when, with every row before and after, written in the repair's transaction."""
 
 from __future__ import annotations
 
 import getpass
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from reconcile.engines.base import Column, Engine
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import Refused
+from reconcile.repair.plan_file import CODEC_VERSION, PlannedColumn, TableShape
 from reconcile.repair.plan_tables import Images, PlanTable
 from reconcile.repair.row_writer import Written
 from reconcile.state.schema import settle_in, version_of
 
-VERSION = 1
-_AT_ONCE = 500  # runs that one statement names
+VERSION = 2  # 2: the columns, and the codec and settings under which values were written as text
+_AT_ONCE = 500  # runs per statement
 
 # Values are kept as JSON text of text values: no digit is lost, whatever the column's type.
 _TABLES = (
@@ -23,7 +24,7 @@ _TABLES = (
         run_id varchar not null, unique_id varchar not null, relation varchar not null, key_columns varchar not null,
         plan_id varchar not null, applied_by varchar not null, applied_at timestamp with time zone not null,
         inserted bigint not null, updated bigint not null, deleted bigint not null, undoes varchar,
-        journal_version bigint not null
+        journal_version bigint not null, written_as varchar
     )""",
     f"""create table if not exists {SCHEMA}.repair_row (
         run_id varchar not null, unique_id varchar not null, position bigint not null, action varchar not null,
@@ -42,27 +43,34 @@ class Entry:
     key: tuple[str, ...]
     plan_id: str
     undoes: str | None = None
+    shape: TableShape | None = None  # the table when it was written; None in a journal of version 1
 
 
 def ensure_tables(engine: Engine) -> None:
-    """Create the journal where it does not exist. Raises EvaluationFailed where we may not."""
+    """Create the journal if it does not exist. Raises EvaluationFailed if we may not."""
     settle_in(engine, version_of(engine))
+    columns = engine.table_columns(f"{SCHEMA}.repair")
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
         for statement in _TABLES:
             engine.execute(statement)
+    elif all(column.name != "written_as" for column in columns or ()):
+        engine.execute(f"alter table {SCHEMA}.repair add column written_as varchar")
 
 
 def write(engine: Engine, entry: Entry, written: Written, rows: PlanTable) -> None:
     """Add an entry with the rows of the plan table, inside the transaction that has written them."""
     write_head(engine, entry, written)
-    write_rows(engine, entry, rows.written_sql())
+    write_rows(engine, entry, rows.journal_sql())
 
 
 def write_head(engine: Engine, entry: Entry, written: Written) -> None:
-    """Note what a run did to one table."""
+    """Add what a run did to one table."""
     counts = [written.inserted, written.updated, written.deleted]
+    columns = [asdict(column) for column in entry.shape.columns] if entry.shape is not None else None
     engine.execute(
-        f"insert into {SCHEMA}.repair values ($1, $2, $3, $4, $5, $6, current_timestamp, $7, $8, $9, $10, {VERSION})",
+        f"insert into {SCHEMA}.repair (run_id, unique_id, relation, key_columns, plan_id, applied_by, applied_at,"
+        " inserted, updated, deleted, undoes, journal_version, written_as)\n"
+        f"values ($1, $2, $3, $4, $5, $6, current_timestamp, $7, $8, $9, $10, {VERSION}, $11)",
         [
             entry.run_id,
             entry.unique_id,
@@ -72,12 +80,13 @@ def write_head(engine: Engine, entry: Entry, written: Written) -> None:
             _who(),
             *counts,
             entry.undoes,
+            json.dumps({"codec": CODEC_VERSION, "settings": engine.pinned_settings, "columns": columns}),
         ],
     )
 
 
 def write_rows(engine: Engine, entry: Entry, rows_sql: str) -> None:
-    """Note the rows of a SELECT in the form of ``PlanTable.rows_sql``."""
+    """Add the rows of a SELECT in the form of ``PlanTable.journal_sql``."""
     engine.execute(
         f"insert into {SCHEMA}.repair_row\n"
         f"  (run_id, unique_id, position, action, reason, copies, row_before, row_after)\n"
@@ -88,22 +97,36 @@ def write_rows(engine: Engine, entry: Entry, rows_sql: str) -> None:
 
 
 def read(engine: Engine, run_id: str) -> list[Entry]:
-    """The entries of a repair run. Raises Refused where the journal holds no such run."""
+    """The entries of a repair run. Raises Refused if the journal holds no such run."""
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
         raise Refused("this database has no repair journal: nothing was ever repaired here")
     version_of(engine)
+    known = {column.name for column in engine.table_columns(f"{SCHEMA}.repair") or ()}
+    written_as = "written_as" if "written_as" in known else "null"
     heads = engine.rows(
-        f"select run_id, unique_id, relation, key_columns, plan_id, undoes from {SCHEMA}.repair "
+        f"select run_id, unique_id, relation, key_columns, plan_id, undoes, {written_as} from {SCHEMA}.repair "
         "where run_id = $1 order by unique_id",
         [run_id],
     )
     if not heads:
-        known = [row[0] for row in engine.rows(f"select distinct run_id from {SCHEMA}.repair order by 1 desc limit 3")]
-        raise Refused(f"the journal holds no repair {run_id!r}; the latest are {', '.join(known) or 'none'}")
+        latest = [row[0] for row in engine.rows(f"select distinct run_id from {SCHEMA}.repair order by 1 desc limit 3")]
+        raise Refused(f"the journal holds no repair {run_id!r}; the latest are {', '.join(latest) or 'none'}")
     return [
-        Entry(run, unique_id, relation, tuple(json.loads(key)), plan_id, undoes)
-        for run, unique_id, relation, key, plan_id, undoes in heads
+        Entry(run, unique_id, relation, tuple(json.loads(key)), plan_id, undoes, _shape(text))
+        for run, unique_id, relation, key, plan_id, undoes, text in heads
     ]
+
+
+def _shape(written_as: str | None) -> TableShape | None:
+    if written_as is None:
+        return None
+    body = json.loads(written_as)
+    if body["codec"] != CODEC_VERSION:
+        raise Refused(
+            f"the journal holds values in codec {body['codec']}, this reads {CODEC_VERSION}: upgrade reconcile"
+        )
+    columns = body["columns"]
+    return None if columns is None else TableShape(tuple(PlannedColumn(**column) for column in columns))
 
 
 def rows_of(engine: Engine, entry: Entry) -> str:
@@ -112,7 +135,7 @@ def rows_of(engine: Engine, entry: Entry) -> str:
 
 
 def reversed_rows(engine: Engine, entry: Entry) -> str:
-    """A SELECT of what takes an entry back, for ``PlanTable.fill_from``."""
+    """A SELECT of the rows that undo an entry, for ``PlanTable.fill_from``."""
     return (
         "select position, copies, 'undo' as reason, row_after as row_before, row_before as row_after,\n"
         "  case action when 'insert' then 'delete' when 'delete' then 'insert' else action end as action\n"
@@ -121,19 +144,33 @@ def reversed_rows(engine: Engine, entry: Entry) -> str:
 
 
 def is_of(engine: Engine, entry: Entry) -> str:
-    """A condition on a table of the journal: this entry's."""
+    """A condition on a table of the journal: the rows of this entry."""
     return f"run_id = {engine.literal(entry.run_id)} and unique_id = {engine.literal(entry.unique_id)}"
 
 
 def images_of(engine: Engine, entry: Entry, columns: Sequence[Column]) -> Images:
-    """What the entry's rows tell of a table that has these columns by now: some, and others that every row tells of."""
-    known = {column.name for column in columns}
-    named, compared = (tuple(n for n in names if n in known) for names in _columns_of(engine, entry))
-    return Images(tuple(columns), named, compared, entry.key)
+    """What the images of an entry hold, for a table that has these columns now.
+
+    Raises Refused if the table has lost a column that the entry holds values of, or has another type for one.
+    """
+    now = {column.name: column for column in columns}
+    named, compared = _columns_of(engine, entry)
+    then = {column.name: column.type for column in entry.shape.columns} if entry.shape is not None else {}
+    for name in named:
+        place = f'column "{name}" of {entry.relation}'
+        if name not in now:
+            raise Refused(
+                f"{place} no longer exists, and the journal of {entry.run_id} holds values of it: not restored"
+            )
+        if name in then and then[name] != now[name].type:
+            raise Refused(
+                f"{place} changed type ({then[name]} -> {now[name].type}) after the repair {entry.run_id}: not restored"
+            )
+    return Images(tuple(columns), tuple(named), tuple(compared), entry.key)
 
 
 def _columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
-    """The columns that the entry's rows tell of, and those of them that every row tells of."""
+    """The columns that any row of the entry holds, and those that every row holds."""
     firsts = engine.rows(
         f"select distinct on (action, copies = 0) row_before, row_after from {SCHEMA}.repair_row"
         " where run_id = $1 and unique_id = $2 order by action, copies = 0, position",
@@ -145,7 +182,7 @@ def _columns_of(engine: Engine, entry: Entry) -> tuple[list[str], list[str]]:
 
 
 def prune(engine: Engine, days: int) -> int:
-    """Forget the repairs that are older than ``days`` days, rows and all; how many runs' entries went."""
+    """Delete the entries and rows of repairs that are older than ``days`` days; how many entries were deleted."""
     old = f"applied_at < current_timestamp - interval '{int(days)} days'"
     with engine.transaction():
         runs = [run_id for (run_id,) in engine.rows(f"select run_id from {SCHEMA}.repair where {old}")]

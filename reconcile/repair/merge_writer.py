@@ -19,7 +19,7 @@ from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.repair import journal
 from reconcile.repair.journal import Entry
-from reconcile.repair.plan_tables import GIVEN, HEAD, Given, Images, PlanTable
+from reconcile.repair.plan_tables import AFTER, BEFORE, HEAD, PLAN_TEXT, Images, PlanTable, PlanTexts
 from reconcile.repair.row_writer import Written, joinable, same_key, same_row
 
 _INTENT = f"{SCHEMA}.repair_intent"
@@ -78,7 +78,7 @@ class StoredPlan(PlanTable):
         return "0"
 
 
-class LocalGiven(Given):
+class LocalPlanTexts(PlanTexts):
     """The rows of a whole plan in a database of the client's own: what drifted travels there, and nothing else does."""
 
     def __init__(self, engine: Engine) -> None:
@@ -91,7 +91,7 @@ class LocalGiven(Given):
     def take(self, index: int, table: PlanTable) -> None:
         rows = self._there.stream(table.rows_sql())
         while batch := list(islice(rows, _BATCH)):
-            self._here.append(GIVEN, [[index] * len(batch), *map(list, zip(*batch, strict=True))])
+            self._here.append(PLAN_TEXT, [[index] * len(batch), *map(list, zip(*batch, strict=True))])
 
     def keep(self, index: int, table: PlanTable) -> int:
         fresh = -1 - index
@@ -100,8 +100,8 @@ class LocalGiven(Given):
         told = ("{}.action", "{}.copies", "json({}.row_before)", "json({}.row_after)")
         same = " and ".join(f"{one.format('g')} is not distinct from {one.format('f')}" for one in told)
         others = self._engine.rows(
-            f"select f.position from {GIVEN} as f where f.part = {fresh} and not exists (\n"
-            f"  select 1 from {GIVEN} as g where g.part = {index} and {same}\n)"
+            f"select f.position from {PLAN_TEXT} as f where f.part = {fresh} and not exists (\n"
+            f"  select 1 from {PLAN_TEXT} as g where g.part = {index} and {same}\n)"
         )
         _take_out(self._there, table.source, [position for (position,) in others])
         return table.size()
@@ -189,7 +189,7 @@ class Merge:
     def _look_for_nulls(self, live: str) -> None:
         """Refuse what the table would refuse: Sail 0.7.2, which then fails the MERGE, may empty the table by it."""
         told = [name for name in self._images.named if not self._images.column(name).nullable]
-        wanted = {name: f"a{self._images.place(name)}" for name in told}
+        wanted = {name: f"{self._images.cell(AFTER, name)}" for name in told}
         if wanted:
             counts = ", ".join(f"count(*) filter (where {place} is null)" for place in wanted.values())
             found = self._engine.one(f"select {counts} from {live} where action <> 'delete'")
@@ -208,7 +208,7 @@ class Merge:
         self._engine.execute(
             f"insert into {_INTENT} values ($1, $2, $3)", [self._entry.run_id, self._entry.unique_id, body]
         )
-        rows = self._plan.rows_sql(f"(select * from {live} where {_PLANNED})")
+        rows = self._plan.journal_sql(f"(select * from {live} where {_PLANNED})")
         journal.write_rows(self._engine, self._entry, rows)
 
     def _live(self) -> str:
@@ -223,17 +223,22 @@ class Merge:
         planned = f"select {head}, {self._cells('p')}"
         parts = []
         if {("update", False), ("delete", False)} & kinds:
-            same = f"{self._same_key('b')} and {self._same_row('b')}"
+            same = f"{self._same_key(BEFORE)} and {self._same_row(BEFORE)}"
             whole = f"select {head}, {self._cells('p', rest='t')}"
             parts.append(f"{whole}\nfrom {plan} join {table} on {same}\nwhere p.copies = 0 and p.action <> 'insert'")
         if ("insert", False) in kinds:
             absent = f"t.{quote(self._images.key[0])} is null"
             parts.append(
-                f"{planned}\nfrom {plan} left join {table} on {self._same_key('a')}\n"
+                f"{planned}\nfrom {plan} left join {table} on {self._same_key(AFTER)}\n"
                 f"where p.copies = 0 and p.action = 'insert' and {absent}"
             )
+        if ("delete", True) in kinds and self._images.uncompared:
+            raise Refused(
+                f"{self._entry.relation}: copies of a row cannot be deleted here, because an undo could not restore "
+                f"their column {self._images.uncompared[0]}, which is not compared: run `dbt build --full-refresh`"
+            )
         if ("delete", True) in kinds:
-            equal = f"{plan} join {table} on {self._same_copy('b')} where p.action = 'delete' and p.copies > 0"
+            equal = f"{plan} join {table} on {self._same_copy(BEFORE)} where p.action = 'delete' and p.copies > 0"
             found_sql = f"select p.position, count(*) as found from {equal} group by p.position"
             parts.append(
                 f"{planned}\nfrom {plan} join (\n{found_sql}\n) as f on f.position = p.position\n"
@@ -258,10 +263,10 @@ class Merge:
         return "\nunion all\n".join(parts) or f"{planned} from {plan} where false"
 
     def _cells(self, alias: str, rest: str | None = None) -> str:
-        """The images of a row of the plan; with ``rest``, what none of them holds is the table's own there."""
+        """The images of a row of the plan; with ``rest``, columns that are not compared are those of this alias."""
         return ", ".join(
             f"{alias}.{side}{i} as {side}{i}"
-            if rest is None or column.name in self._images.named
+            if rest is None or column.name in self._images.exact
             else f"{rest}.{quote(column.name)} as {side}{i}"
             for side in "ba"
             for i, column in enumerate(self._images.columns)
@@ -272,10 +277,10 @@ class Merge:
             same = " and ".join(f"t.{quote(name)} = {self._either(name)}" for name in self._images.key)
         else:
             by_key = self._same_texts([(name, self._either(name)) for name in self._images.key])
-            same = by_key if self._images.key else self._same_copy("b")
+            same = by_key if self._images.key else self._same_copy(BEFORE)
         bound = "p.action in ('update', 'delete') or (p.action = 'insert' and p.copies = 0)"
         assignments = [
-            f"{quote(name)} = p.a{self._images.place(name)}"
+            f"{quote(name)} = p.{self._images.cell(AFTER, name)}"
             for name in self._images.compared
             if name not in self._images.key and not self._images.column(name).generated
         ]
@@ -288,7 +293,7 @@ class Merge:
         )
         return (
             f"merge into {self._entry.relation} as t using {live} as p\n"
-            f"on ({bound}) and {same} and (p.action = 'insert' or ({self._same_row('b')}))\n"
+            f"on ({bound}) and {same} and (p.action = 'insert' or ({self._same_row(BEFORE)}))\n"
             f"when matched and p.action = 'delete' then delete\n{update}"
             f"when not matched and p.action = 'again' then insert {self._values(whole)}\n"
             "when not matched and (p.action = 'copy' or (p.action = 'insert' and p.copies = 0))\n"
@@ -296,7 +301,7 @@ class Merge:
         )
 
     def _values(self, names: Sequence[str]) -> str:
-        values = ", ".join(f"p.a{self._images.place(name)}" for name in names)
+        values = ", ".join(f"p.{self._images.cell(AFTER, name)}" for name in names)
         return f"({', '.join(map(quote, names))}) values ({values})"
 
     def _unlike(self, live: str) -> str:
@@ -304,11 +309,13 @@ class Merge:
         if not self._images.key:
             return f"select p.position from {live} as p where false"
         table = self._entry.relation
+        as_before = f"{self._same_key(BEFORE)} and {self._same_row(BEFORE)}"
+        as_after = f"{self._same_key(AFTER)} and {self._same_row(AFTER)}"
         absent = f"t.{quote(self._images.key[0])} is null"
         return (
-            f"select p.position from {live} as p left join {table} as t on {self._same_key('a')} and "
-            f"{self._same_row('a')}\nwhere p.copies = 0 and p.action in ('insert', 'update') and {absent}\nunion all\n"
-            f"select p.position from {live} as p join {table} as t on {self._same_key('b')} and {self._same_row('b')}\n"
+            f"select p.position from {live} as p left join {table} as t on {as_after}\n"
+            f"where p.copies = 0 and p.action in ('insert', 'update') and {absent}\nunion all\n"
+            f"select p.position from {live} as p join {table} as t on {as_before}\n"
             "where p.copies = 0 and p.action = 'delete'"
         )
 
@@ -330,18 +337,18 @@ class Merge:
         return {(action, bool(copies)) for action, copies in found}
 
     def _either(self, name: str) -> str:
-        place = self._images.place(name)
-        return f"case when p.action = 'insert' then p.a{place} else p.b{place} end"
+        before, after = (self._images.cell(side, name) for side in (BEFORE, AFTER))
+        return f"case when p.action = 'insert' then p.{after} else p.{before} end"
 
     def _same_key(self, side: str) -> str:
-        return same_key(self._images, side)
+        return same_key(self._engine, self._images, side)
 
     def _same_row(self, side: str) -> str:
         return same_row(self._engine, self._images, side)
 
     def _same_copy(self, side: str) -> str:
         """The same row, of such as no key names: with an equality to join by, for which NULL is a value as well."""
-        texts = self._same_texts([(name, f"p.{side}{self._images.place(name)}") for name in joinable(self._images)])
+        texts = self._same_texts([(name, f"p.{self._images.cell(side, name)}") for name in joinable(self._images)])
         return f"{texts} and {self._same_row(side)}"
 
     def _same_texts(self, pairs: Iterable[tuple[str, str]]) -> str:
@@ -361,7 +368,7 @@ def recover(engine: Engine) -> None:
         return
     for (body,) in engine.rows(f"select body from {_INTENT} order by run_id, unique_id"):
         noted = json.loads(body)
-        entry = Entry(**{**noted["entry"], "key": tuple(noted["entry"]["key"])})
+        entry = Entry(**{**noted["entry"], "key": tuple(noted["entry"]["key"]), "shape": None})
         is_it = f"where {journal.is_of(engine, entry)}"
         columns = engine.table_columns(entry.relation) or []
         head = engine.rows(f"select 1 from {SCHEMA}.repair {is_it}")

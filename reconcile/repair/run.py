@@ -9,23 +9,24 @@ from pathlib import Path
 from reconcile.dbt.project import Options, Project
 from reconcile.errors import Refused
 from reconcile.model_check.run import check_tables, open_project
+from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import PlannedRow, write_plan
-from reconcile.repair.session import Applied, Guards, RepairSession, check_guards, repair_report, repair_session
+from reconcile.repair.session import Applied, RepairSession, repair_report, repair_session
 from reconcile.repair.sql_script import write_script
 from reconcile.report.model import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import now
 from reconcile.state.verdict_table import record
 
-_SHOWN = 20  # rows of a table in the report; the plan file holds them all
+_SHOWN = 20  # rows per table in the report; the plan file holds all
 
 
 @dataclass(frozen=True)
 class RepairRequest:
-    """What the user asked for. ``confirm`` is given the plan and says whether to go on.
+    """What the user asked for. ``confirm`` is given the plan and returns whether to write.
 
-    ``sql_file`` is where to write the statements for review; ``journal_days`` how long the journal is to keep what
-    earlier repairs did (None: for good).
+    ``sql_file`` is where to write the statements for review; ``journal_days`` is how long the journal keeps what
+    earlier repairs did (None: for ever).
     """
 
     plan_file: Path | None
@@ -38,25 +39,30 @@ class RepairRequest:
     journal_days: int | None = None
 
 
-def repair_run(source: Options | Project, asked: RepairRequest, watcher: Watcher) -> Report:
-    """Plan, or plan and apply. Raises ReconcileError where a guard or the database refuses: nothing was written."""
+def repair_run(source: Options | Project, request: RepairRequest, watcher: Watcher) -> Report:
+    """Plan, or plan and apply. The report names the models that were refused.
+
+    Raises ReconcileError if every model with drift is refused, or the run is not confirmed: no row was written then.
+    """
     started_at = now()
     watcher.phase("reading the dbt project")
     project = open_project(source) if isinstance(source, Options) else source
-    guards = Guards(asked.max_rows, asked.max_percent, asked.allow_delete)
+    guards = Guards(request.max_rows, request.max_percent, request.allow_delete)
     tables: tuple[TableReport, ...] = ()
     with repair_session(project) as session:
-        path = asked.plan_file
-        if asked.apply and path is not None:
+        path = request.plan_file
+        if request.apply and path is not None:
             session.read(path)
+            planned = {table.unique_id for table in session.plan.tables}
+            project = replace(project, definitions=tuple(d for d in project.definitions if d.unique_id in planned))
         else:
-            tables = session.make(brief=asked.apply, watcher=watcher)
+            tables = session.make(brief=request.apply, watcher=watcher)
             watcher.phase(None)
-        if asked.sql_file is not None:
-            write_script(session, asked.sql_file)
-        outcome = _planned(session)
-        if asked.apply and session.plan.tables:
-            done = _applied(session, guards, asked, outcome, watcher)
+        if request.sql_file is not None:
+            write_script(session, request.sql_file)
+        outcome = replace(_planned(session), refused=tuple(session.refused))
+        if request.apply and session.plan.tables:
+            done = _applied(session, guards, request, outcome, watcher)
             outcome = replace(
                 outcome,
                 plan_file=str(path) if path else None,
@@ -66,31 +72,33 @@ def repair_run(source: Options | Project, asked: RepairRequest, watcher: Watcher
                 updated=done.updated,
                 deleted=done.deleted,
                 stale=done.stale,
+                refused=done.refused,
             )
         elif session.plan.tables:
             path = path or project.root / "target" / "reconcile" / "plans" / f"{session.plan.plan_id}.json"
             write_plan(session.plan, session.rows(), path)
             outcome = replace(outcome, plan_file=str(path))
-    if asked.apply:
+    if request.apply:
         watcher.phase("comparing again")
-        tables = check_tables(project, watcher)  # the proof: compared again after the commit, not believed
+        tables = check_tables(project, watcher)  # after the commit, as any other check would
     target = source.target if isinstance(source, Options) else None
     report = replace(repair_report(project, tables, started_at, outcome), aimed=target)
-    if asked.apply:
+    if request.apply:
         record(report, project.connection)
     return report
 
 
 def _applied(
-    session: RepairSession, guards: Guards, asked: RepairRequest, planned: RepairOutcome, watcher: Watcher
+    session: RepairSession, guards: Guards, request: RepairRequest, planned: RepairOutcome, watcher: Watcher
 ) -> Applied:
-    check_guards(session.plan, guards)
-    if not asked.confirm(planned):
+    if not session.allowed(guards):
+        raise Refused("; ".join(refusal.reason for refusal in session.refused))
+    if not request.confirm(planned):
         raise Refused("not confirmed: nothing was written")
     watcher.phase(f"writing {', '.join(table.name for table in session.plan.tables)}")
     done = session.apply(guards)
-    if asked.journal_days is not None:
-        session.forget(asked.journal_days)
+    if request.journal_days is not None:
+        session.forget(request.journal_days)
     return done
 
 

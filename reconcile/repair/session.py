@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from reconcile.compare.align import Prepared
@@ -22,56 +21,32 @@ from reconcile.errors import NotComparable, ReconcileError, Refused
 from reconcile.model_check.judge_model import CheckRequest, judge_definition, prepare_definition
 from reconcile.repair import journal
 from reconcile.repair import merge_writer as merging
-from reconcile.repair.merge_writer import LocalGiven, StoredPlan
+from reconcile.repair.guards import Guards, check_guards, check_shape, shape_of, write_order
+from reconcile.repair.merge_writer import LocalPlanTexts, StoredPlan
 from reconcile.repair.plan_file import PlannedRow, PlannedTable, RepairPlan, Rows, new_plan, open_plan
-from reconcile.repair.plan_tables import Given, Images, PlanTable
+from reconcile.repair.plan_tables import Images, PlanTable, PlanTexts
 from reconcile.repair.row_writer import RowWriter, Written
-from reconcile.report.model import RepairOutcome, Report, TableReport, Verdict
+from reconcile.report.model import Refusal, RepairOutcome, Report, TableReport, Verdict
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import new_run_id, now
 
 log = logging.getLogger("reconcile")
-_FRESH_SECONDS = 5.0  # what was planned longer ago (somebody was asked) is evaluated again before it is written
-
-
-@dataclass(frozen=True)
-class Guards:
-    """What bounds a repair; each refusal names the flag that would lift it."""
-
-    max_rows: int = 10_000
-    max_percent: float = 10.0
-    allow_delete: bool = False
-
-
-def check_guards(plan: RepairPlan, guards: Guards) -> None:
-    """Refuse a plan that is larger than it may be, before the first write."""
-    for table in plan.tables:
-        if table.rows_expected == 0:
-            raise Refused(
-                f"{table.name}: its definition yields no rows, and a repair would empty it: "
-                f"look at its sources (no flag lifts this; `dbt build --full-refresh` does it on purpose)"
-            )
-        if table.written > guards.max_rows:
-            raise Refused(f"{table.name}: {table.written} or more rows to write, --max-rows allows {guards.max_rows}")
-        percent = min(100 * table.written / max(table.rows_expected, table.rows_actual), 100)
-        if percent > guards.max_percent:
-            raise Refused(
-                f"{table.name}: {table.written} rows to write are {percent:.1f} % of the table, "
-                f"--max-percent allows {guards.max_percent:g}"
-            )
-        if table.deletes and not guards.allow_delete:
-            raise Refused(f"{table.name}: {table.deletes} rows to delete, which needs --allow-delete")
+_FRESH_SECONDS = 5.0  # a plan older than this (a user was asked) is evaluated again before it is written
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a repair came to, in all tables; ``stale`` rows were no longer what the plan saw, and were left alone."""
+    """What a repair did, in all tables. ``stale`` rows were not what the plan saw, and were not written.
+
+    ``refused``: the models that were not repaired, each with the reason.
+    """
 
     run_id: str
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
     stale: int = 0
+    refused: tuple[Refusal, ...] = ()
 
     def with_table(self, written: Written) -> Applied:
         return replace(
@@ -84,16 +59,20 @@ class Applied:
 
 
 class RepairSession:
-    """One connection that plans a repair and applies it. The planned rows stand in temporary tables of its own, so that
-    the client holds none of them; ``plan`` is their head once ``make`` or ``read`` is done."""
+    """One connection that plans a repair and applies it. ``plan`` is the plan's head once ``make`` or ``read`` is done.
+
+    The planned rows are in temporary tables of the connection, so that the client holds none of them. ``refused`` are
+    the models that cannot be repaired: the refusal of one does not stop the others.
+    """
 
     plan: RepairPlan
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.engine = open_engine(project.connection)
-        self._given = _new_given(self.engine)
-        self._once: dict[str, bool] = {}  # by model: every key stood once when it was judged
+        self.refused: list[Refusal] = []
+        self._texts = _new_texts(self.engine)
+        self._unique: dict[str, bool] = {}  # by model: every key occurred once when it was judged
         self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
         self._staged_at = 0.0
 
@@ -103,8 +82,9 @@ class RepairSession:
     def make(self, brief: bool = False, watcher: Watcher = Watcher()) -> tuple[TableReport, ...]:  # noqa: B008
         """Judge every model and plan what would make it level. Writes nothing.
 
-        With ``brief`` the reports tell only whether a model drifted: enough where it is to be repaired at once.
-        Raises Refused where a model cannot be judged, or differs in its columns: rows do not mend that.
+        With ``brief`` the reports say only whether a model drifted: enough if it is repaired at once. A model that
+        cannot be judged, or whose drift rows cannot repair, is in ``refused``. Raises that refusal if no other model is
+        left.
         """
         tables: list[PlannedTable] = []
         reports = []
@@ -114,18 +94,17 @@ class RepairSession:
             report = judge_definition(self.engine, definition, CheckRequest(brief=brief), watcher=watcher)
             watcher.ended(report)
             reports.append(report)
-            if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):
-                raise Refused(
-                    f"{definition.name} is {report.verdict.value} ({report.error}) and is never repaired: "
-                    f"leave it out with --exclude {definition.name}"
-                )
-            if report.verdict is Verdict.DRIFT:
-                watcher.phase(f"planning the repair of {definition.name}")
-                planned = self._plan_table(definition, report, len(tables))
-                if planned.written:
-                    tables.append(planned)
-                else:
-                    self._staged = None  # its table has taken the place of the one before
+            try:
+                planned = self._planned(definition, report, len(tables), watcher)
+            except ReconcileError as error:
+                self._refuse(definition.name, error)
+                self._texts.forget(len(tables))
+                self._staged = None
+                continue
+            if planned is not None:
+                tables.append(planned)
+        if not tables:
+            self._raise_refusals()
         if len(tables) > 1:
             self._staged = None
         connection = self.project.connection
@@ -133,76 +112,123 @@ class RepairSession:
         return tuple(reports)
 
     def read(self, path: Path) -> None:
-        """Take the plan from a file. Raises Refused where it was edited, is another database's, or has expired."""
+        """Take the plan from a file. Raises Refused if it was edited, is another database's, or has expired."""
         connection = self.project.connection
         with open_plan(path, connection.target, connection.identity) as (plan, rows):
-            self._given.load(rows)
+            self._texts.load(rows)
         self.plan = plan
 
     def rows(self, limit: int | None = None) -> Rows:
         """The planned rows, table by table in key order; with ``limit`` that many of each table."""
         for index in range(len(self.plan.tables)):
-            for row in self._given.rows(index, limit):
+            for row in self._texts.rows(index, limit):
                 yield index, row
 
     def rows_of(self, index: int, action: str) -> Iterator[PlannedRow]:
         """The planned rows of one table that an action writes, in key order."""
-        return self._given.rows(index, action=action)
+        return self._texts.rows(index, action=action)
 
     def apply(self, guards: Guards, told: Callable[[str], None] = log.info) -> Applied:
-        """Run exactly this plan: a transaction a model, each with its journal. Raises Refused before the first write.
+        """Run exactly this plan: one transaction per model, each with its journal.
 
-        A row that is no longer what the plan saw, or that its definition no longer asks for, is left alone and counted.
+        A row that is not what the plan saw, or that its definition does not ask for now, is not written and counted. A
+        model that is refused is rolled back whole and is in ``refused``. Raises that refusal if no other model is left.
         """
-        check_guards(self.plan, guards)
         definitions = {definition.unique_id: definition for definition in self.project.definitions}
         unknown = [table.name for table in self.plan.tables if table.unique_id not in definitions]
         if unknown:
             raise Refused(f"the plan repairs {unknown[0]}, which is not selected here: select it, or plan again")
-        names: list[str] = []
-        done = Applied(new_run_id())
-        with self.engine.repair_lock():
-            self._look_for_rights()
-            _ensure_tables(self.engine)
-            for index in self.order():
-                table = self.plan.tables[index]
-                try:
-                    written = self._apply_table(definitions[table.unique_id], index, done.run_id)
-                except ReconcileError as error:
-                    before = f"; {', '.join(names)} had been repaired by then, as run {done.run_id}" if names else ""
-                    raise type(error)(f"{table.name}: {error}{before}") from error
-                names.append(table.name)
-                counts = f"{written.inserted} inserted, {written.updated} updated, {written.deleted} deleted"
-                told(f"{table.name}: {counts}, {written.stale} stale")
-                done = done.with_table(written)
-        return done
+        allowed = self.allowed(guards)
+        done, written_any = Applied(new_run_id()), False
+        if allowed:
+            with self.engine.repair_lock():
+                self._check_journal()
+                _ensure_tables(self.engine)
+                for index in self.order():
+                    table = self.plan.tables[index]
+                    if index not in allowed:
+                        continue
+                    try:
+                        self._check_rights(table)
+                        written = self._apply_table(definitions[table.unique_id], index, done.run_id, guards)
+                    except ReconcileError as error:
+                        self._refuse(table.name, error)
+                        continue
+                    written_any = True
+                    counts = f"{written.inserted} inserted, {written.updated} updated, {written.deleted} deleted"
+                    told(f"{table.name}: {counts}, {written.stale} stale")
+                    done = done.with_table(written)
+        if not written_any:
+            self._raise_refusals()
+        return replace(done, refused=tuple(self.refused))
+
+    def allowed(self, guards: Guards) -> set[int]:
+        """The tables of the plan that the guards allow; the others are added to ``refused``."""
+        found = set()
+        for index, table in enumerate(self.plan.tables):
+            try:
+                check_guards(table, guards)
+                found.add(index)
+            except Refused as refused:
+                self._refuse(table.name, refused)
+        return found
 
     def forget(self, days: int) -> int:
-        """Drop what the journal holds of repairs older than ``days`` days; how many tables' entries went."""
+        """Delete journal entries older than ``days`` days; how many tables' entries were deleted."""
         return journal.prune(self.engine, days)
+
+    def _refuse(self, name: str, error: ReconcileError) -> None:
+        self._last_error = error
+        text = str(error)
+        refusal = Refusal(name, text if text.startswith(name) else f"{name}: {text}")
+        if refusal not in self.refused:
+            self.refused.append(refusal)
+
+    def _raise_refusals(self) -> None:
+        if self.refused:
+            raise type(self._last_error)("; ".join(refusal.reason for refusal in self.refused))
+
+    def _planned(
+        self, definition: Definition, report: TableReport, index: int, watcher: Watcher
+    ) -> PlannedTable | None:
+        """What a model's repair would write; None if it is nothing."""
+        if report.verdict in (Verdict.UNVERIFIED, Verdict.ERROR):
+            raise Refused(
+                f"{definition.name} is {report.verdict.value} ({report.error}) and is never repaired: "
+                f"leave it out with --exclude {definition.name}"
+            )
+        if report.verdict is not Verdict.DRIFT:
+            return None
+        watcher.phase(f"planning the repair of {definition.name}")
+        planned = self._plan_table(definition, report, index)
+        if planned.written:
+            return planned
+        self._staged = None  # the only plan table of the session has none of the rows planned before
+        return None
 
     def _plan_table(self, definition: Definition, report: TableReport, index: int) -> PlannedTable:
         if report.schema_changes:
             change = report.schema_changes[0]
             raise Refused(
-                f"{definition.name}: the column {change.column} is {change.problem} in the table, which no row can "
-                f"mend: run `dbt build --full-refresh -s {definition.name}`"
+                f"{definition.name}: the column {change.column} is {change.problem} in the table, which rows cannot "
+                f"fix: run `dbt build --full-refresh -s {definition.name}`"
             )
-        self._once[definition.unique_id] = report.drift.duplicate == 0
-        try:
-            staged = self._staged = self._stage(definition, partial(self._given.take, index))
-        except Refused as error:
-            raise Refused(f"{definition.name}: {error}") from error
+        self._unique[definition.unique_id] = report.drift.duplicate == 0
+        shape = shape_of(self.engine, definition.relation_name)
+        staged = self._staged = self._stage(definition, partial(self._texts.take, index))
         self._staged_at = time.monotonic()
-        counts = self._given.counts(index)
+        counts = self._texts.counts(index)
         return PlannedTable(
-            definition.name,
-            definition.unique_id,
-            definition.relation_name,
-            staged.images.key,
-            report.scope.rows_expected or 0,
-            report.scope.rows_actual or 0,
-            *(counts.get(action, 0) for action in ("insert", "update", "delete")),
+            name=definition.name,
+            unique_id=definition.unique_id,
+            relation=definition.relation_name,
+            key=staged.images.key,
+            rows_expected=report.scope.rows_expected or 0,
+            rows_actual=report.scope.rows_actual or 0,
+            inserts=counts.get("insert", 0),
+            updates=counts.get("update", 0),
+            deletes=counts.get("delete", 0),
+            shape=shape,
         )
 
     def _stage(self, definition: Definition, then: Callable[[PlanTable], None]) -> PlanTable:
@@ -214,68 +240,56 @@ class RepairSession:
         table = new_plan_table(self.engine, Images(prepared.actual_columns, named, compared, key))
         with self.engine.snapshot():
             if comparison.as_of is not None and self.engine.one(later_build_sql(comparison))[0] > 0:
-                comparison = replace(comparison, as_of=None)  # a later build has been: nothing is pending
-            table.fill(comparison, self._once.get(definition.unique_id, False))
-            then(table)
+                comparison = replace(comparison, as_of=None)  # a later build exists: nothing is pending
+            table.fill(comparison, self._unique.get(definition.unique_id, False))
+            with self.engine.pinned():
+                table.check_texts()
+                then(table)
         return table
 
-    def _apply_table(self, definition: Definition, index: int, run_id: str) -> Written:
+    def _apply_table(self, definition: Definition, index: int, run_id: str, guards: Guards) -> Written:
         planned = self.plan.tables[index]
+        check_shape(self.engine, planned.relation, planned.name, planned.shape)
         staged, passed_over = self._staged, 0
         if staged is None or not staged.lasts or time.monotonic() - self._staged_at > _FRESH_SECONDS:
-            # what the definition asks for now, not when the plan was made: an update that came since is not undone
+            # what the definition asks for now, not when the plan was made: an update since then is not undone
             staged = self._stage(definition, lambda table: table.settle())
-            passed_over = self._given.size(index) - self._given.keep(index, staged)
-        entry = journal.Entry(run_id, planned.unique_id, planned.relation, planned.key, self.plan.plan_id)
+            with self.engine.transaction(), self.engine.pinned():
+                passed_over = self._texts.size(index) - self._texts.keep(index, staged)
         self._staged = None
-        written = _write(self.engine, entry, staged)
+        entry = journal.Entry(
+            run_id, planned.unique_id, planned.relation, planned.key, self.plan.plan_id, shape=planned.shape
+        )
+        written = _write(self.engine, entry, staged, planned, guards)
         return replace(written, stale=written.stale + passed_over)
 
-    def _look_for_rights(self) -> None:
-        asked = {
-            table.relation: [
-                action
-                for action, count in (("insert", table.inserts), ("update", table.updates), ("delete", table.deletes))
-                if count
-            ]
-            for table in self.plan.tables
-        }
+    def _check_journal(self) -> None:
         if self.engine.table_columns(f"{SCHEMA}.repair_row") is not None:
-            asked |= {f"{SCHEMA}.{name}": ["insert"] for name in ("repair", "repair_row")}
+            for name in ("repair", "repair_row"):
+                self._check_grants(f"{SCHEMA}.{name}", ["insert"])
         elif not self.engine.may_journal():
-            raise Refused(
-                f"the role {self.engine.role()} may not create the repair journal: "
-                f"grant create on database ... to {self.engine.role()}"
-            )
-        for relation, actions in asked.items():
-            lacking = ", ".join(self.engine.lacking(relation, actions))
-            if lacking:
-                role = self.engine.role()
-                raise Refused(
-                    f"the role {role} may not {lacking} in {relation}: grant {lacking} on {relation} to {role}"
-                )
+            role = self.engine.role()
+            raise Refused(f"the role {role} may not create the repair journal: grant create on database ... to {role}")
+
+    def _check_rights(self, table: PlannedTable) -> None:
+        counts = {"insert": table.inserts, "update": table.updates, "delete": table.deletes}
+        self._check_grants(table.relation, [action for action, count in counts.items() if count])
+
+    def _check_grants(self, relation: str, actions: list[str]) -> None:
+        lacking = ", ".join(self.engine.lacking(relation, actions))
+        if lacking:
+            role = self.engine.role()
+            raise Refused(f"the role {role} may not {lacking} in {relation}: grant {lacking} on {relation} to {role}")
 
     def order(self) -> list[int]:
-        """The plan's tables in an order that foreign keys allow: what is referred to is written first, unless it only
-        loses rows."""
+        """The plan's tables in an order that foreign keys allow."""
         tables = self.plan.tables
-        place = {self.engine.same_table(table.relation): i for i, table in enumerate(tables)}
-        before: dict[int, set[int]] = {i: set() for i in range(len(tables))}
-        for child, table in enumerate(tables):
-            for parent in {place[name] for name in self.engine.parents(table.relation) if name in place} - {child}:
-                only_loses = tables[parent].deletes and not tables[parent].inserts
-                first, then = (child, parent) if only_loses else (parent, child)
-                before[then].add(first)
-        try:
-            return list(TopologicalSorter(before).static_order())
-        except CycleError as cycle:
-            names = ", ".join(sorted({tables[i].name for i in cycle.args[1]}))
-            raise Refused(f"the foreign keys of {names} go in a circle: repair them one at a time, with -s") from None
+        return write_order(self.engine, [(t.name, t.relation, bool(t.deletes and not t.inserts)) for t in tables])
 
 
 @contextmanager
 def repair_session(project: Project) -> Iterator[RepairSession]:
-    """A session for one repair, closed at the end: what it had planned is gone then."""
+    """A session for one repair. It is closed at the end, and what it planned is gone then."""
     session = RepairSession(project)
     try:
         yield session
@@ -287,12 +301,12 @@ def new_plan_table(engine: Engine, images: Images) -> PlanTable:
     return StoredPlan(engine, images) if isinstance(engine, CommitsStatements) else PlanTable(engine, images)
 
 
-def _new_given(engine: Engine) -> Given:
-    return LocalGiven(engine) if isinstance(engine, CommitsStatements) else Given(engine)
+def _new_texts(engine: Engine) -> PlanTexts:
+    return LocalPlanTexts(engine) if isinstance(engine, CommitsStatements) else PlanTexts(engine)
 
 
 def _ensure_tables(engine: Engine) -> None:
-    """Create the journal where it does not exist, and note in it what a repair that broke off has written."""
+    """Create the journal if it does not exist, and add to it what an interrupted repair has written."""
     journal.ensure_tables(engine)
     if isinstance(engine, CommitsStatements):
         merging.ensure_tables(engine)
@@ -302,22 +316,27 @@ def _ensure_tables(engine: Engine) -> None:
 def _prepared(engine: Engine, definition: Definition) -> Prepared:
     prepared = prepare_definition(engine, definition, carry=True)
     if prepared is None:
-        raise NotComparable(f"{definition.relation_name} does not exist any more")
+        raise NotComparable(f"{definition.relation_name} no longer exists")
     for part in prepared.comparison.key:
         if part.expression.startswith("("):
-            raise Refused(f"its unique_key is an expression ({part.name}), which cannot be repaired by")
+            raise Refused(f"its unique_key is an expression ({part.name}), and rows cannot be found by it")
     return prepared
 
 
-def _write(engine: Engine, entry: journal.Entry, staged: PlanTable) -> Written:
-    """Write a plan table's rows and their journal, in one transaction or so that what breaks off is finished later."""
+def _write(engine: Engine, entry: journal.Entry, staged: PlanTable, planned: PlannedTable, guards: Guards) -> Written:
+    """Write a plan table's rows and their journal, in one transaction or so that an interrupted one can be finished."""
     if isinstance(staged, StoredPlan):
         try:
             return merging.Merge(engine, entry, staged).write()
         finally:
             staged.drop()
-    with engine.transaction():
-        written = RowWriter(engine, entry.relation, staged).write()
+    with engine.transaction(), engine.pinned():
+        engine.lock_table(entry.relation)
+        check_shape(engine, entry.relation, planned.name, planned.shape)
+        check_guards(planned, guards, rows_now=int(engine.one(f"select count(*) from {entry.relation}")[0]))
+        writer = RowWriter(engine, entry.relation, staged)
+        writer.lock()
+        written = writer.write()
         if written.inserted or written.updated or written.deleted:
             journal.write(engine, entry, written, staged)
         staged.drop()

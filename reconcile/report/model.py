@@ -213,6 +213,14 @@ class PlannedPart:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A model that was not repaired, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class RepairOutcome:
     """What a repair planned or did: rows in all tables. ``run_id`` names the journal's entries, once applied."""
 
@@ -225,12 +233,13 @@ class RepairOutcome:
     deleted: int
     stale: int = 0
     tables: tuple[PlannedPart, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         body = asdict(self)
         counts = {"insert": body.pop("inserted"), "update": body.pop("updated"), "delete": body.pop("deleted")}
         tables = [{**part, "changes": [_cut_sample(change) for change in part["changes"]]} for part in body["tables"]]
-        return {**body, "rows": counts, "tables": tables}
+        return {**body, "rows": counts, "tables": tables, "refused": list(body["refused"])}
 
 
 @dataclass(frozen=True)
@@ -252,12 +261,14 @@ def _repair_from_dict(body: dict[str, Any] | None) -> RepairOutcome | None:
     if body is None:
         return None
     rows = body["rows"]
-    rest = {name: value for name, value in body.items() if name not in ("rows", "tables")}
+    rest = {name: value for name, value in body.items() if name not in ("rows", "tables", "refused")}
+    refused = tuple(Refusal(**entry) for entry in body.get("refused", ()))
     tables = tuple(
         PlannedPart(**{**part, "changes": tuple(_change(change) for change in part["changes"])})
         for part in body.get("tables", ())
     )
-    return RepairOutcome(**rest, tables=tables, inserted=rows["insert"], updated=rows["update"], deleted=rows["delete"])
+    counts = {"inserted": rows["insert"], "updated": rows["update"], "deleted": rows["delete"]}
+    return RepairOutcome(**rest, **counts, tables=tables, refused=refused)
 
 
 @dataclass(frozen=True)
@@ -291,9 +302,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 if anything drifted (or is named by ``fail_on``), else 2 if anything was not judged, else 0."""
+        """2 if a model was not repaired; else 1 if anything drifted (see ``fail_on``), else 2 if one was not judged."""
         if self.undo is not None:
             return 1 if self.undo.stale else 0
+        if self.repair is not None and self.repair.refused:
+            return 2
         found = {kind for kind in KINDS if getattr(self.totals, kind)}
         found |= {table.verdict.value for table in self.tables}
         if self.error is None and found & set(self.fail_on or (Verdict.DRIFT.value,)):

@@ -10,8 +10,9 @@ from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
+from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import RepairPlan, write_plan
-from reconcile.repair.session import Applied, Guards, repair_session
+from reconcile.repair.session import Applied, repair_session
 from reconcile.report.model import Drift, Verdict
 from tests.conftest import Database
 from tests.support.lake import Lake

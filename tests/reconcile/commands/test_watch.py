@@ -13,7 +13,8 @@ import pytest
 
 from orchestrate.servers import postgres as warehouse
 from reconcile.errors import ReconcileError
-from reconcile.repair.session import Applied, Guards
+from reconcile.repair.guards import Guards
+from reconcile.repair.session import Applied
 from reconcile.report.model import TableReport, Verdict
 from reconcile.watch import Follower, Listener
 from tests.conftest import Database

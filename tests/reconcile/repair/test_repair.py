@@ -11,13 +11,14 @@ import pytest
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
 from reconcile.engines.factory import Connection
-from reconcile.errors import EvaluationFailed, Refused
+from reconcile.errors import Refused
 from reconcile.repair import session as repair
+from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import PlannedRow, RepairPlan, open_plan, write_plan
-from reconcile.repair.session import Guards, repair_session
+from reconcile.repair.session import repair_session
 from reconcile.repair.sql_script import write_script
 from reconcile.repair.undo import undo
-from reconcile.report.model import Drift, Verdict
+from reconcile.report.model import Drift, Refusal, Verdict
 from tests.reconcile.compare.test_property import literal, random_case
 from tests.support.bench import LOOSE, Bench, model, project_on, ten
 
@@ -283,18 +284,30 @@ def test_the_journal_forgets_what_is_older_than_asked(bench: Bench) -> None:
         undo(bench.project, old.run_id, apply=True)
 
 
-def test_several_models_are_guarded_before_the_first_is_written(connection: Connection) -> None:
+def test_the_refusal_of_one_model_does_not_stop_the_others(connection: Connection) -> None:
     models = (model("kept", "select * from truth"), model("other", "select id, 0 as v from truth"))
     bench = Bench(Project(connection, models, Path(".")))
     bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
     bench.run("create table other (id integer, v integer)", "insert into other values (1, 0), (7, 0)")
-    with pytest.raises(Refused, match="other: 1 rows to delete, which needs --allow-delete"):
-        bench.repair(Guards(max_percent=100))
-    assert bench.rows() == [(1, 9), (2, 2)]
+    done = bench.repair(Guards(max_percent=100))
+    assert done.refused == (Refusal("other", "other: 1 rows to delete, which needs --allow-delete"),)
+    assert bench.rows() == [(1, 1), (2, 2)]
+    assert bench.rows("select * from other order by 1") == [(1, 0), (7, 0)]
 
     done = bench.repair()
-    assert (done.inserted, done.updated, done.deleted, done.stale) == (1, 1, 1, 0)
-    assert bench.rows("select count(*), count(distinct run_id) from reconcile.repair") == [(2, 1)]
+    assert (done.inserted, done.updated, done.deleted, done.stale, done.refused) == (1, 0, 1, 0, ())
+
+
+def test_a_model_that_cannot_be_planned_does_not_stop_the_others(connection: Connection) -> None:
+    models = (model("lost", "select id from truth"), model("kept", "select * from truth"))
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    bench.run("create table lost (id integer, v integer)", "insert into lost values (1, 0)")
+    done = bench.repair()
+
+    assert [refusal.name for refusal in done.refused] == ["lost"]
+    assert "--full-refresh" in done.refused[0].reason
+    assert bench.rows() == [(1, 1), (2, 2)]
 
 
 def test_a_model_that_turns_out_to_need_nothing_does_not_take_anothers_place(connection: Connection) -> None:
@@ -321,18 +334,17 @@ def test_what_was_planned_a_while_ago_is_asked_for_again(bench: Bench, monkeypat
     assert bench.rows() == [(1, 9), (2, 2)]
 
 
-def test_a_table_refused_after_another_was_repaired_says_so(connection: Connection) -> None:
+def test_an_error_in_one_table_leaves_the_repair_of_another(connection: Connection) -> None:
     models = (model("kept", "select * from truth"), model("other", "select id, cast(null as integer) as v from truth"))
     bench = Bench(Project(connection, models, Path(".")))
     bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
     bench.run("create table other (id integer, v integer not null)", "insert into other values (1, 0), (2, 0)")
-    with pytest.raises(EvaluationFailed, match=r"^other: .*; kept had been repaired by then, as run ") as refused:
-        bench.repair()
+    done = bench.repair()
 
+    assert [refusal.name for refusal in done.refused] == ["other"]
     assert bench.rows() == [(1, 1), (2, 2)]
     assert bench.rows("select * from other order by 1") == [(1, 0), (2, 0)]
-    run_id = str(refused.value).rsplit(" ", maxsplit=1)[-1]
-    undo(bench.project, run_id, apply=True)
+    undo(bench.project, done.run_id, apply=True)
     assert bench.rows() == [(1, 9), (2, 2)]
 
 

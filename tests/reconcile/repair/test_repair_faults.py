@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import click
 import psycopg
 import pytest
 
 from orchestrate.servers import postgres as warehouse
 from reconcile.atomic_files import write_whole
-from reconcile.errors import EvaluationFailed, Refused
+from reconcile.errors import EvaluationFailed, ReconcileError, Refused
 from reconcile.render.report_file import write_report
+from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import write_plan
-from reconcile.repair.session import Guards, repair_session
+from reconcile.repair.session import repair_session
 from reconcile.report.model import Drift, Report, Verdict
 from tests.conftest import Database
 from tests.support.bench import LOOSE, Bench, postgres, project_on
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_no_half_report(pg: Bench, tmp_path: Path) -> None:
         tables = session.make()
     report = Report("run", "check", "dev", "2026-07-01T00:00:00Z", "2026-07-01T00:00:01Z", tables)
     path = tmp_path / "drift.html"
-    with disk_of(4_000), pytest.raises(click.ClickException, match=r"cannot write the html report to .*File too large"):
+    with disk_of(4_000), pytest.raises(ReconcileError, match=r"cannot write the html report to .*File too large"):
         write_report(report, "html", path, tmp_path)
 
     assert list(tmp_path.iterdir()) == []

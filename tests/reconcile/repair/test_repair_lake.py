@@ -11,8 +11,9 @@ import pytest
 from reconcile.engines.spark import SparkEngine
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.repair import journal
+from reconcile.repair.guards import Guards
 from reconcile.repair.merge_writer import Merge
-from reconcile.repair.session import Guards, repair_session
+from reconcile.repair.session import repair_session
 from reconcile.repair.sql_script import write_script
 from reconcile.repair.undo import undo
 from reconcile.report.model import Drift, Verdict
