@@ -257,6 +257,7 @@ def apply_repair(
     *,
     plan_file: str | Path | None = None,
     allow_delete: bool = False,
+    cascade: bool = False,
     max_rows: int = 10_000,
     max_percent: float = 10.0,
     confirm: Callable[[RepairOutcome], bool] | None = None,
@@ -272,7 +273,8 @@ def apply_repair(
     still are as planned are written (the others are counted in ``report.repair.stale``), and each is journaled.
     ``report.repair.run_id`` is what ``undo`` takes.
 
-    Guards, per table: ``max_rows`` to write, ``max_percent`` of its rows, ``allow_delete`` to delete rows.
+    Guards, per table: ``max_rows`` to write, ``max_percent`` of its rows, ``allow_delete`` to delete rows,
+    ``cascade`` to delete or change rows of other tables with them (on delete cascade, set null).
     ``confirm`` is given the plan and returns whether to write. ``journal_days``: delete older journal entries.
 
     Raises Refused if a guard or ``confirm`` stops it, another ReconcileError if the database refuses: no row is written
@@ -290,6 +292,7 @@ def apply_repair(
         confirm=confirm or _yes,
         sql_file=_path(sql_file),
         journal_days=journal_days,
+        cascade=cascade,
     )
     source = _given(project, where)
     return _kept(repair_run(source, request, watcher), source, keep)

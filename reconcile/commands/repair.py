@@ -24,6 +24,7 @@ from reconcile.report.progress import Watcher
 @click.option("--apply", is_flag=True, help="Write to the tables.")
 @click.option("--yes", is_flag=True, help="Do not ask before writing.")
 @click.option("--allow-delete", is_flag=True, help="Allow rows to be deleted.")
+@click.option("--cascade", is_flag=True, help="Allow deletions that change rows of other tables (on delete cascade).")
 @click.option("--sql", "sql_file", type=click.Path(path_type=Path), help="Also write the statements here, for review.")
 @click.option(
     "--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write per table."
@@ -66,6 +67,7 @@ def repair(**given: Any) -> int:
             max_percent=given["max_percent"],
             sql_file=given["sql_file"],
             journal_days=given["journal_days"],
+            cascade=given["cascade"],
             confirm=(lambda planned: True) if given["yes"] else functools.partial(_confirm, given["no_color"]),
         )
         return repair_run(options_of(given), request, watcher)

@@ -81,6 +81,19 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A foreign key of the table ``child``, and what it does to the child's rows when the row they refer to is deleted.
+
+    ``action`` is delete, set null or set default; None if it only acts on an update of ``referenced``.
+    """
+
+    child: str
+    columns: tuple[str, ...]
+    referenced: tuple[str, ...]
+    action: str | None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a planner expects of a statement: its cost in the planner's own unit, the rows of its full join, each of
     ``width`` bytes, and how many rows it reads."""
@@ -258,6 +271,9 @@ class Engine(Protocol):
 
     def bound_to(self, relation_name: str) -> list[str]:
         """What hangs on a table's rows, in words: foreign keys that refer to them, triggers of its own."""
+
+    def references(self, relation_name: str) -> list[Reference]:
+        """The foreign keys that refer to a table and change rows themselves; children as ``same_table`` names them."""
 
     def parents(self, relation_name: str) -> list[str]:
         """The tables that a table's foreign keys refer to, as ``same_table`` takes them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from reconcile.engines.base import Column, Estimate, RowCounts
+from reconcile.engines.base import Column, Estimate, Reference, RowCounts
 
 
 class OwnDialect:
@@ -78,6 +78,9 @@ class PlainEngine:
         return []
 
     def bound_to(self, relation_name: str) -> list[str]:
+        return []
+
+    def references(self, relation_name: str) -> list[Reference]:
         return []
 
     def parents(self, relation_name: str) -> list[str]:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from reconcile.engines import postgres_catalog as catalog
-from reconcile.engines.base import Column, Estimate, Moment, RowCounts
+from reconcile.engines.base import Column, Estimate, Moment, Reference, RowCounts
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.volatility import why_volatile
@@ -353,6 +353,12 @@ class PostgresEngine(PostgresSpelling):
 
     def bound_to(self, relation_name: str) -> list[str]:
         return [said for (said,) in self.rows(catalog.BOUND, [self._oid(relation_name)])]
+
+    def references(self, relation_name: str) -> list[Reference]:
+        return [
+            Reference(child, tuple(columns), tuple(referenced), action)
+            for child, columns, referenced, action in self.rows(catalog.REFERENCES, [self._oid(relation_name)])
+        ]
 
     def parents(self, relation_name: str) -> list[str]:
         found = self.rows(

@@ -67,3 +67,15 @@ RULES = """
     from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped
     order by 1
 """
+REFERENCES = """
+    select conrelid::regclass::text,
+           (select array_agg(a.attname::text order by k.place) from unnest(conkey) with ordinality as k (attnum, place)
+            join pg_attribute a on a.attrelid = conrelid and a.attnum = k.attnum),
+           (select array_agg(a.attname::text order by k.place) from unnest(confkey) with ordinality as k (attnum, place)
+            join pg_attribute a on a.attrelid = confrelid and a.attnum = k.attnum),
+           case confdeltype when 'c' then 'delete' when 'n' then 'set null' when 'd' then 'set default' end
+    from pg_constraint
+    where confrelid = $1 and contype = 'f' and conparentid = 0
+      and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))
+    order by 1, conname
+"""

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from reconcile.engines.base import Engine
 from reconcile.errors import Refused
-from reconcile.repair.plan_file import PlannedColumn, PlannedTable, TableShape
+from reconcile.repair.plan_file import Dragged, PlannedColumn, PlannedTable, TableShape
 
 # Up to this many rows a plan passes --max-percent, if they are at most this share of the table: in a table of 24 rows
 # 3 wrong rows are 12.5 %, and a limit of 10 % would make every small table unrepairable.
@@ -43,6 +43,8 @@ def check_guards(table: PlannedTable, guards: Guards, rows_now: int | None = Non
             f"{table.name}: {table.written} rows to write are {percent:.1f} % of the table, "
             f"--max-percent allows {guards.max_percent:g}"
         )
+    if table.dragged and not guards.cascade:
+        raise Refused(f"{table.name}: {dragged_text(table.dragged)}, which needs --cascade")
     if table.deletes and not guards.allow_delete:
         raise Refused(f"{table.name}: {table.deletes} rows to delete, which needs --allow-delete")
 
@@ -97,10 +99,14 @@ def write_order(engine: Engine, tables: Sequence[tuple[str, str, bool]]) -> list
     A table that others refer to is written before them, and after them if it only loses rows. Raises Refused for a
     circle.
     """
-    place = {engine.same_table(relation): i for i, (_, relation, _) in enumerate(tables)}
+    same = [engine.same_table(relation) for _, relation, _ in tables]
     before: dict[int, set[int]] = {i: set() for i in range(len(tables))}
-    for child, (_, relation, _) in enumerate(tables):
-        for parent in {place[name] for name in engine.parents(relation) if name in place} - {child}:
+    for child, (_, relation, loses) in enumerate(tables):
+        for other in range(child):  # one table twice: rows that a cascade changed come after the rows it began with
+            if same[other] == same[child]:
+                before[other if loses else child].add(child if loses else other)
+        parents = set(engine.parents(relation)) - {same[child]}
+        for parent in [i for i, name in enumerate(same) if name in parents]:
             first, then = (child, parent) if tables[parent][2] else (parent, child)
             before[then].add(first)
     try:
@@ -108,3 +114,11 @@ def write_order(engine: Engine, tables: Sequence[tuple[str, str, bool]]) -> list
     except CycleError as cycle:
         names = ", ".join(sorted({tables[i][0] for i in cycle.args[1]}))
         raise Refused(f"the foreign keys of {names} form a circle: repair one table at a time, with -s") from None
+
+
+DRAGGED = {"delete": "deleted by cascade", "set null": "set to null", "set default": "set to their default"}
+
+
+def dragged_text(dragged: Sequence[Dragged]) -> str:
+    """What a deletion changes in other tables, as the beginning of a sentence."""
+    return " and ".join(f"{one.rows} rows of {one.table} would be {DRAGGED[one.action]}" for one in dragged)

@@ -19,6 +19,9 @@ _LOCKED, _CHOSEN, _FOUND = "reconcile_locked", "reconcile_chosen", "reconcile_fo
 _ROUNDED = ("float4", "float8", "FLOAT", "DOUBLE")  # 0.0 and -0.0 are equal and differ as text: never joined by text
 
 
+_NOTHING = RowCounts(0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Written:
     """How many rows were written, and how many planned rows were not because they are not what the plan saw."""
@@ -48,8 +51,10 @@ class RowWriter:
         self._keep_deleted()
         return self._plan.counts()
 
-    def write(self) -> Written:
+    def write(self, dragged: RowCounts = _NOTHING) -> Written:
         """Write the plan and prove it. The plan table then holds exactly what was written. ``lock`` comes before.
+
+        ``dragged``: what the deletions change in the table through a foreign key to itself.
 
         Raises EvaluationFailed if the database refuses, and Refused if a row read back is not what was written.
         """
@@ -67,7 +72,7 @@ class RowWriter:
         wanted["insert"] -= overtaken
         if found != wanted:
             raise EvaluationFailed(f"{self._relation}: planned {wanted}, but the database wrote {found}: rolled back")
-        self._prove_counts(before, RowCounts(inserted + swapped, updated, deleted))
+        self._prove_counts(before, RowCounts(inserted + swapped, updated + dragged.updated, deleted + dragged.deleted))
         self._prove_rows()
         return Written(inserted, updated + swapped, found["delete"], self._stale + overtaken)
 

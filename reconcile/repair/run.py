@@ -37,6 +37,7 @@ class RepairRequest:
     confirm: Callable[[RepairOutcome], bool]
     sql_file: Path | None = None
     journal_days: int | None = None
+    cascade: bool = False
 
 
 def repair_run(source: Options | Project, request: RepairRequest, watcher: Watcher) -> Report:
@@ -47,7 +48,7 @@ def repair_run(source: Options | Project, request: RepairRequest, watcher: Watch
     started_at = now()
     watcher.phase("reading the dbt project")
     project = open_project(source) if isinstance(source, Options) else source
-    guards = Guards(request.max_rows, request.max_percent, request.allow_delete)
+    guards = Guards(request.max_rows, request.max_percent, request.allow_delete, request.cascade)
     tables: tuple[TableReport, ...] = ()
     with repair_session(project) as session:
         path = request.plan_file

@@ -21,9 +21,10 @@ from reconcile.errors import NotComparable, ReconcileError, Refused
 from reconcile.model_check.judge_model import CheckRequest, judge_definition, prepare_definition
 from reconcile.repair import journal
 from reconcile.repair import merge_writer as merging
-from reconcile.repair.guards import Guards, check_guards, check_shape, shape_of, write_order
+from reconcile.repair.cascades import Cascades, deleted_rows, rows_to_delete
+from reconcile.repair.guards import Guards, check_guards, check_shape, dragged_text, shape_of, write_order
 from reconcile.repair.merge_writer import LocalPlanTexts, StoredPlan
-from reconcile.repair.plan_file import PlannedRow, PlannedTable, RepairPlan, Rows, new_plan, open_plan
+from reconcile.repair.plan_file import Dragged, PlannedRow, PlannedTable, RepairPlan, Rows, new_plan, open_plan
 from reconcile.repair.plan_tables import Images, PlanTable, PlanTexts
 from reconcile.repair.row_writer import RowWriter, Written
 from reconcile.report.model import Refusal, RepairOutcome, Report, TableReport, Verdict
@@ -218,6 +219,12 @@ class RepairSession:
         staged = self._staged = self._stage(definition, partial(self._texts.take, index))
         self._staged_at = time.monotonic()
         counts = self._texts.counts(index)
+        dragged: tuple[Dragged, ...] = ()
+        if counts.get("delete") and staged.lasts:
+            with self.engine.transaction():
+                cascades = Cascades(self.engine, definition.relation_name, staged.images)
+                cascades.find(rows_to_delete(self.engine, definition.relation_name, staged.images))
+                dragged = cascades.counts
         return PlannedTable(
             name=definition.name,
             unique_id=definition.unique_id,
@@ -229,6 +236,7 @@ class RepairSession:
             updates=counts.get("update", 0),
             deletes=counts.get("delete", 0),
             shape=shape,
+            dragged=dragged,
         )
 
     def _stage(self, definition: Definition, then: Callable[[PlanTable], None]) -> PlanTable:
@@ -287,6 +295,23 @@ class RepairSession:
         return write_order(self.engine, [(t.name, t.relation, bool(t.deletes and not t.inserts)) for t in tables])
 
 
+def write_and_journal(engine: Engine, entry: journal.Entry, staged: PlanTable, cascade: bool) -> Written:
+    """Write a plan table's rows and what they drag along, with their journal, inside a transaction."""
+    writer = RowWriter(engine, entry.relation, staged)
+    actions = writer.lock()
+    cascades = Cascades(engine, entry.relation, staged.images)
+    cascades.find(deleted_rows(staged.images) if actions.get("delete") else None)
+    if cascades.found and not cascade:
+        raise Refused(f"{entry.relation}: {dragged_text(cascades.counts)}, which needs --cascade: rolled back")
+    written = writer.write(cascades.in_table())
+    cascades.prove()
+    if written.inserted or written.updated or written.deleted:
+        journal.write(engine, entry, written, staged)
+        cascades.journal(entry)
+    staged.drop()
+    return written
+
+
 @contextmanager
 def repair_session(project: Project) -> Iterator[RepairSession]:
     """A session for one repair. It is closed at the end, and what it planned is gone then."""
@@ -334,13 +359,7 @@ def _write(engine: Engine, entry: journal.Entry, staged: PlanTable, planned: Pla
         engine.lock_table(entry.relation)
         check_shape(engine, entry.relation, planned.name, planned.shape)
         check_guards(planned, guards, rows_now=int(engine.one(f"select count(*) from {entry.relation}")[0]))
-        writer = RowWriter(engine, entry.relation, staged)
-        writer.lock()
-        written = writer.write()
-        if written.inserted or written.updated or written.deleted:
-            journal.write(engine, entry, written, staged)
-        staged.drop()
-    return written
+        return write_and_journal(engine, entry, staged, guards.cascade)
 
 
 def repair_report(project: Project, tables: tuple[TableReport, ...], started_at: str, outcome: RepairOutcome) -> Report:

@@ -15,8 +15,8 @@ from reconcile.repair import merge_writer as merging
 from reconcile.repair.guards import shape_of, write_order
 from reconcile.repair.merge_writer import StoredPlan
 from reconcile.repair.plan_tables import PlanTable
-from reconcile.repair.row_writer import RowWriter, Written
-from reconcile.repair.session import Applied, new_plan_table
+from reconcile.repair.row_writer import Written
+from reconcile.repair.session import Applied, new_plan_table, write_and_journal
 from reconcile.report.run_id import new_run_id
 
 
@@ -97,12 +97,5 @@ def _reversed_plan(engine: Engine, entry: journal.Entry) -> PlanTable:
 
 def _undo_entry(engine: Engine, entry: journal.Entry, undo_id: str) -> Written:
     engine.lock_table(entry.relation)
-    staged = _reversed_plan(engine, entry)
-    writer = RowWriter(engine, entry.relation, staged)
-    writer.lock()
-    written = writer.write()
-    if written.inserted or written.updated or written.deleted:
-        shape = shape_of(engine, entry.relation)
-        journal.write(engine, replace(entry, run_id=undo_id, undoes=entry.run_id, shape=shape), written, staged)
-    staged.drop()
-    return written
+    undone = replace(entry, run_id=undo_id, undoes=entry.run_id, shape=shape_of(engine, entry.relation))
+    return write_and_journal(engine, undone, _reversed_plan(engine, entry), cascade=False)

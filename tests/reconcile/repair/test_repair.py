@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
+import duckdb
 import pytest
 
 from reconcile.dbt.project import Project
@@ -376,3 +378,159 @@ def test_a_repair_makes_any_two_tables_alike_and_an_undo_takes_it_back(connectio
             assert (Counter(bench.rows(query)), undone.stale) == (before, 0), f"seed {seed}"
             repaired += 1
     assert repaired > 2
+
+
+@pytest.mark.lake(False)
+def test_a_keyless_table_is_repaired_by_its_surplus_rows_only(connection: Connection) -> None:
+    """An ignored column made every row a surplus: 2,000 inserts and 2,001 deletes for one drifted row."""
+    bench = Bench(project_on(connection, key=(), ignore=frozenset({"note"})))
+    bench.run(
+        "create table truth as select n as v, 'truth' as note from generate_series(1, 200) as s (n)",
+        "create table kept as select v, 'mine ' || v as note from truth",
+        "update kept set v = -5 where v = 5",
+    )
+    before = bench.rows("select * from kept order by v, note")
+    done = bench.repair()
+    assert (done.inserted, done.updated, done.deleted) == (1, 0, 1)
+    assert bench.rows("select count(*) from kept where note like 'mine %'") == [(199,)]
+    assert bench.rows("select v from kept order by v") == bench.rows("select v from truth order by v")
+
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows("select * from kept order by v, note") == before
+
+
+@pytest.mark.lake(False)
+def test_a_deleted_duplicate_comes_back_with_its_other_columns(connection: Connection) -> None:
+    bench = Bench(project_on(connection, ignore=frozenset({"note", "seen"})))
+    bench.run(
+        "create table truth (id integer, v integer, note varchar)",
+        "create table kept (id integer, v integer, note varchar, seen varchar)",
+        "insert into truth values (1, 1, 'a'), (2, 2, 'b')",
+        "insert into kept values (1, 1, 'x', 'monday'), (1, 1, 'y', 'tuesday'), (2, 2, 'b', null), (2, 3, 'z', 'now')",
+    )
+    everything = "select * from kept order by id, v, note"
+    before = bench.rows(everything)
+    done = bench.repair()
+    assert (done.inserted, done.updated, done.deleted, done.stale) == (0, 0, 2, 0)
+    assert bench.verdict()[0] is Verdict.LEVEL
+    assert bench.rows("select id, v from kept order by 1") == [(1, 1), (2, 2)]
+
+    undo(bench.project, done.run_id, apply=True)
+    assert bench.rows(everything) == before
+
+
+@pytest.mark.lake(False)
+def test_the_script_deletes_rows_of_a_table_with_more_columns(connection: Connection, tmp_path: Path) -> None:
+    bench = Bench(project_on(connection, ignore=frozenset({"seen"})))
+    bench.run(
+        "create table truth (id integer, v integer)",
+        "create table kept (id integer, v integer, seen varchar default 'never')",
+        "insert into truth values (1, 1), (2, 2)",
+        "insert into kept values (1, 1, 'monday'), (2, 2, 'monday'), (2, 2, 'friday'), (3, 3, 'tuesday')",
+    )
+    with repair_session(bench.project) as session:
+        session.make()
+        write_script(session, tmp_path / "repair.sql")
+    bench.run(*[part for part in (tmp_path / "repair.sql").read_text().split(";\n") if part.strip()])
+
+    assert bench.rows("select id, v from kept order by 1") == [(1, 1), (2, 2)]
+
+
+@pytest.mark.lake(False)
+def test_an_ignored_clock_column_does_not_make_a_plan_stale(connection: Connection, tmp_path: Path) -> None:
+    models = (model("kept", "select id, v, random() as built from truth", ignore=frozenset({"built"})),)
+    bench = Bench(Project(connection, models, Path(".")))
+    bench.run(
+        "create table truth (id integer, v integer)",
+        "create table kept (id integer, v integer, built double precision)",
+        "insert into truth values (1, 1), (2, 2), (3, 3)",
+        "insert into kept values (1, 1, 0.5), (2, 9, 0.5)",
+    )
+    bench.plan(tmp_path / "plan.json")
+    done = bench.apply(tmp_path / "plan.json")
+
+    assert (done.inserted, done.updated, done.stale) == (1, 1, 0)
+    assert bench.rows("select built from kept where id = 2") == [(0.5,)]
+
+
+@pytest.mark.lake(False)
+@pytest.mark.parametrize(("written", "table", "passes"), [(3, 24, True), (5, 24, True), (6, 24, False), (3, 3, False)])
+def test_a_few_rows_of_a_small_table_pass_the_percentage(bench: Bench, written: int, table: int, passes: bool) -> None:
+    bench.run(
+        f"create table truth as select n as id, n as v from generate_series(1, {table}) as s (n)",
+        f"create table kept as select id, case when id <= {written} then -1 else v end as v from truth",
+    )
+    guards = Guards(max_percent=10)
+    if passes:
+        assert bench.repair(guards).updated == written
+    else:
+        with pytest.raises(Refused, match="--max-percent allows 10"):
+            bench.repair(guards)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"rows": ' + "[" * 100_000,
+        "{\n" + ' "a": 1,\n' * 10,
+        '{\n "tables": ' + "[" * 100_000,
+        "",
+        "{\n",
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(Refused, match="is no repair plan"), open_plan(path, "dev", "x") as (_, rows):
+        list(rows)
+
+
+def test_duckdb_types_are_repaired_and_undone_or_refused_by_name(tmp_path: Path) -> None:
+    """Each type as a value: changed, missing and extra."""
+    path = str(tmp_path / "types.duckdb")
+    duckdb.connect(path).close()
+    connection = Connection("duckdb", "dev", 1, SimpleNamespace(path=path, settings={}))
+    for number, (kind, one, two) in enumerate(DUCKDB_TYPES):
+        name = f"kept{number}"
+        bench = Bench(Project(connection, (model(name, f"select * from truth{number}"),), Path(".")))
+        for table, rows in (
+            (f"truth{number}", f"(1, {one}), (2, {two}), (3, null)"),
+            (name, f"(1, {two}), (3, {one}), (4, {two})"),
+        ):
+            bench.run(f"create table {table} (id integer, v {kind})", f"insert into {table} values {rows}")
+        everything = f"select id, typeof(v), v::varchar from {name} order by id"
+        before = bench.rows(everything)
+        done = bench.repair()
+        assert bench.rows(everything) == bench.rows(everything.replace(name, f"truth{number}")), kind
+        undo(bench.project, done.run_id, apply=True)
+        assert bench.rows(everything) == before, kind
+
+
+DUCKDB_TYPES = (
+    ("struct(a integer, b varchar)", "{'a': 1, 'b': 'it''s, \"x\"'}", "{'a': null, 'b': 'NULL'}"),
+    ("map(varchar, integer)", "map {'a=b': 1, 'c': null}", "map {}"),
+    ("enum ('x', 'y z')", "'x'", "'y z'"),
+    ("interval", "interval '1 month 3 hours'", "interval '30 days -1 second'"),
+    ("varchar[]", "['a', 'NULL', null, '']", "[]"),
+    ("integer[3]", "[1, 2, 3]", "[3, 2, null]"),
+    ("bit", "'0101'", "'1'"),
+    ("blob", "'\\xAA\\x00'::blob", "''::blob"),
+    ("timestamp with time zone", "'2026-05-06 10:00+03:30'", "'infinity'"),
+    ("time with time zone", "'10:00:00+05'", "'23:59:59.999999-01'"),
+    ("timestamp_ns", "'2026-01-01 00:00:00.123456789'", "'1970-01-01'"),
+    ("decimal(38, 10)", "1.5", "-0.0000000001"),
+    ("hugeint", "170141183460469231731687303715884105727", "-1"),
+    ("uuid", "'fbdb6652-fa84-4ce3-ba55-5f88d7c98816'", "'00000000-0000-0000-0000-000000000000'"),
+    ("json", "'{\"a\": [1, null]}'", "'null'"),
+    ("double", "0.1", "'nan'"),
+)
+
+
+def test_a_duckdb_type_without_a_faithful_text_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "union.duckdb")
+    duckdb.connect(path).close()
+    bench = Bench(project_on(Connection("duckdb", "dev", 1, SimpleNamespace(path=path, settings={}))))
+    bench.make("id integer, v union(n integer, s varchar)", "(1, 5), (2, 7)", "(1, 'x'), (2, 7)")
+    with pytest.raises(Refused, match=r"its column v is of type UNION\(n INTEGER, s VARCHAR\)"):
+        bench.repair()

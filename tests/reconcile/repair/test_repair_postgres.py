@@ -9,9 +9,13 @@ import pytest
 
 from reconcile.dbt.project import Project
 from reconcile.errors import EvaluationFailed, Refused
+from reconcile.repair.guards import Guards
+from reconcile.repair.undo import undo
 from reconcile.report.model import Verdict
 from tests.conftest import Database
 from tests.support.bench import Bench, model, postgres, project_on, ten
+
+CASCADE = Guards(max_rows=1000, max_percent=100, allow_delete=True, cascade=True)
 
 
 def test_generated_identity_and_trigger_columns(pg: Bench) -> None:
@@ -182,3 +186,136 @@ def test_foreign_keys_in_a_circle_are_refused(pg: Bench) -> None:
     with pytest.raises(Refused, match="foreign keys of child, parent form a circle"):
         bench.repair()
     assert bench.rows("select count(*) from parent") == [(0,)]
+
+
+def test_a_deletion_that_cascades_is_refused_by_default(pg: Bench) -> None:
+    family_with_grandchildren(pg)
+    with pytest.raises(Refused, match=r"2 rows of child would be deleted by cascade and 1 rows of toy would be set to"):
+        pg.repair()
+    assert pg.rows("select * from child order by 1") == [(1, 1), (2, 3), (3, 3)]
+
+
+def test_a_cascade_is_journaled_and_undone_with_the_parent(pg: Bench) -> None:
+    family_with_grandchildren(pg)
+    tables = ("kept", "child", "toy")
+    before = [pg.rows(f"select * from {table} order by 1") for table in tables]
+    done = pg.repair(CASCADE)
+    assert done.deleted == 1
+    assert pg.rows("select * from child") == [(1, 1)]
+    assert pg.rows("select * from toy") == [(1, None)]
+    after = [pg.rows(f"select * from {table} order by 1") for table in tables]
+
+    undone = undo(pg.project, done.run_id, apply=True)
+    assert undone.stale == 0
+    assert [pg.rows(f"select * from {table} order by 1") for table in tables] == before
+    undo(pg.project, undone.run_id, apply=True)
+    assert [pg.rows(f"select * from {table} order by 1") for table in tables] == after
+
+
+def family_with_grandchildren(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 1), (2, 2), (3, 3)")
+    pg.run(
+        "alter table kept add primary key (id)",
+        "create table child (id integer primary key, parent integer references kept on delete cascade)",
+        "create table toy (id integer primary key, owner integer references child on delete set null)",
+        "insert into child values (1, 1), (2, 3), (3, 3)",
+        "insert into toy values (1, 2)",
+    )
+
+
+def test_an_undo_that_would_cascade_is_refused(pg: Bench) -> None:
+    pg.make("id integer primary key, v integer", "(1, 1), (2, 2)", "(1, 1)")
+    done = pg.repair()
+    pg.run("create table child (id integer references kept on delete cascade)", "insert into child values (2)")
+    with pytest.raises(Refused, match="1 rows of child would be deleted by cascade"):
+        undo(pg.project, done.run_id, apply=True)
+    assert pg.rows("select * from child") == [(2,)]
+
+
+def test_a_trigger_that_rewrites_other_rows_rolls_the_repair_back(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.run(
+        "create function spread() returns trigger language plpgsql as"
+        " $$ begin update kept set v = 7 where id <> new.id and v <> 7; return new; end $$",
+        "create trigger spread after update on kept for each row when (pg_trigger_depth() = 0)"
+        " execute function spread()",
+    )
+    with pytest.raises(Refused, match="wrote 1 rows that are not in the plan: rolled back"):
+        pg.repair()
+    assert pg.rows() == [(1, 9), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("alter table kept alter column v type bigint", r'column "v" of kept changed type \(integer -> bigint\)'),
+        ("alter table kept rename column v to w", r'column "v" of kept was dropped or renamed'),
+        ("alter table kept drop column v, add column v integer", r"column number of v of kept changed \(2 -> 3\)"),
+        ("alter table kept add column w integer", r'column "w" of kept was added'),
+        ("create rule quiet as on insert to kept do instead nothing", "rule quiet of kept was added"),
+        ("alter table kept add check (v < 100)", "constraint kept_v_check of kept was added"),
+        ("alter table kept enable row level security", r"row security of kept changed \(off -> enabled\)"),
+    ],
+)
+def test_a_plan_for_a_table_that_changed_is_refused(pg: Bench, tmp_path: Path, change: str, sentence: str) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.plan(tmp_path / "plan.json")
+    pg.run(change)
+    again = r"after the plan was made. Make a new plan: reconcile repair -s kept --plan plan.json"
+    with pytest.raises(Refused, match=f"{sentence} {again}"):
+        pg.apply(tmp_path / "plan.json")
+    assert pg.rows("select id from kept order by 1") == [(1,), (2,)]
+
+
+def test_an_undo_of_a_column_that_changed_is_refused(pg: Bench) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    done = pg.repair()
+    pg.run("alter table kept rename column v to w")
+    with pytest.raises(Refused, match=r'column "v" of kept no longer exists'):
+        undo(pg.project, done.run_id, apply=True)
+    pg.run("alter table kept rename column w to v", "alter table kept alter column v type bigint")
+    with pytest.raises(Refused, match=r"changed type \(integer -> bigint\) after the repair"):
+        undo(pg.project, done.run_id, apply=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("char(3)", ("'USD'", "'EUR'", "'x'")),
+        ("bit(5)", ("'10101'", "'01010'", "'11111'")),
+        ("varchar(5)", ("'ab  '", "'ab'", "''")),
+        ("char(3)[]", ("array['USD', 'E']", "array['EUR']", "'{}'")),
+        ("numeric", ("2.50", "1.5", "1e20")),
+        ("interval", ("'1 mon -3 days'", "'-1 day +03:30'", "'-1-2 +3 -4:05:06'")),
+        ("timestamptz", ("'2026-05-06 10:00+03:30'", "'infinity'", "'0044-03-15 BC'")),
+        ("date", ("'2026-05-06'", "'2026-06-05'", "'-infinity'")),
+        ("double precision", ("0.1", "0.30000000000000004", "'-0'")),
+        ("bytea", ("'\\x00ff'", "''", "'a'")),
+        ("money", ("12.34", "-5", "1000")),
+        ("tstzrange", ("'[2026-01-01,2026-02-01)'", "'empty'", "'(,)'")),
+    ],
+)
+def test_values_survive_repair_and_undo_under_other_settings(
+    pg: Bench, database: Database, kind: str, values: tuple[str, ...]
+) -> None:
+    one, two, three = values
+    pg.make(f"id integer, v {kind}", f"(1, {one}), (2, {two}), (3, null)", f"(1, {two}), (3, {three}), (4, {one})")
+    everything = "select id, v::text from kept order by id"
+    settings = [
+        f"alter database {database.name} set {name} = {value}"
+        for name, value in (
+            ("datestyle", "'SQL, DMY'"),
+            ("intervalstyle", "'sql_standard'"),
+            ("timezone", "'Asia/Tehran'"),
+            ("extra_float_digits", "-5"),
+        )
+    ]
+    before = pg.rows(everything)
+    pg.run(*settings)
+    done = pg.repair()
+    pg.run(*(f"alter database {database.name} reset {name}" for name in ("datestyle", "intervalstyle")))
+    assert pg.rows(everything) == pg.rows(everything.replace("kept", "truth"))
+    undo(pg.project, done.run_id, apply=True)
+    pg.run(f"alter database {database.name} reset all")
+
+    assert pg.rows(everything) == before
