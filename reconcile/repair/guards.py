@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from reconcile.engines.base import Engine
+from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import Refused
 from reconcile.repair.plan_file import Dragged, PlannedColumn, PlannedTable, TableShape
 
@@ -47,6 +48,29 @@ def check_guards(table: PlannedTable, guards: Guards, rows_now: int | None = Non
         raise Refused(f"{table.name}: {dragged_text(table.dragged)}, which needs --cascade")
     if table.deletes and not guards.allow_delete:
         raise Refused(f"{table.name}: {table.deletes} rows to delete, which needs --allow-delete")
+
+
+def check_journal_rights(engine: Engine) -> None:
+    """Refuse if the role may not write the journal, or create it."""
+    if engine.table_columns(f"{SCHEMA}.repair_row") is not None:
+        for name in ("repair", "repair_row"):
+            _check_grants(engine, f"{SCHEMA}.{name}", ["insert"])
+    elif not engine.may_journal():
+        role = engine.role()
+        raise Refused(f"the role {role} may not create the repair journal: grant create on database ... to {role}")
+
+
+def check_rights(engine: Engine, table: PlannedTable) -> None:
+    """Refuse if the role may not write what the plan writes."""
+    counts = {"insert": table.inserts, "update": table.updates, "delete": table.deletes}
+    _check_grants(engine, table.relation, [action for action, count in counts.items() if count])
+
+
+def _check_grants(engine: Engine, relation: str, actions: list[str]) -> None:
+    lacking = ", ".join(engine.lacking(relation, actions))
+    if lacking:
+        role = engine.role()
+        raise Refused(f"the role {role} may not {lacking} in {relation}: grant {lacking} on {relation} to {role}")
 
 
 def shape_of(engine: Engine, relation: str) -> TableShape:

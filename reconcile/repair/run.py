@@ -11,7 +11,7 @@ from reconcile.errors import Refused
 from reconcile.model_check.run import check_tables, open_project
 from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import PlannedRow, write_plan
-from reconcile.repair.session import Applied, RepairSession, repair_report, repair_session
+from reconcile.repair.session import Applied, RepairSession, repair_session
 from reconcile.repair.sql_script import write_script
 from reconcile.report.model import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
 from reconcile.report.progress import Watcher
@@ -83,7 +83,7 @@ def repair_run(source: Options | Project, request: RepairRequest, watcher: Watch
         watcher.phase("comparing again")
         tables = check_tables(project, watcher)  # after the commit, as any other check would
     target = source.target if isinstance(source, Options) else None
-    report = replace(repair_report(project, tables, started_at, outcome), aimed=target)
+    report = replace(_report(project, tables, started_at, outcome), aimed=target)
     if request.apply:
         record(report, project.connection)
     return report
@@ -125,3 +125,16 @@ def _change(row: PlannedRow, key: tuple[str, ...]) -> PlannedChange:
         cells = {name: cell for name, cell in cells.items() if cell.expected != cell.actual}
     named = {name: (before or after)[name] for name in key}
     return PlannedChange(row.action, row.reason, named, cells, row.copies)
+
+
+def _report(project: Project, tables: tuple[TableReport, ...], started_at: str, outcome: RepairOutcome) -> Report:
+    return Report(
+        run_id=outcome.run_id or outcome.plan_id,
+        command="repair",
+        target=project.connection.target,
+        started_at=started_at,
+        finished_at=now(),
+        tables=tables,
+        repair=outcome,
+        excluded=project.excluded,
+    )

@@ -10,26 +10,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from reconcile.compare.align import Prepared
-from reconcile.compare.sql import later_build_sql
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
-from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.factory import open_engine
-from reconcile.engines.own_schema import SCHEMA
-from reconcile.errors import NotComparable, ReconcileError, Refused
-from reconcile.model_check.judge_model import CheckRequest, judge_definition, prepare_definition
+from reconcile.errors import ReconcileError, Refused
+from reconcile.model_check.judge_model import CheckRequest, judge_definition
 from reconcile.repair import journal
-from reconcile.repair import merge_writer as merging
-from reconcile.repair.cascades import Cascades, deleted_rows, rows_to_delete
-from reconcile.repair.guards import Guards, check_guards, check_shape, dragged_text, shape_of, write_order
-from reconcile.repair.merge_writer import LocalPlanTexts, StoredPlan
+from reconcile.repair.guards import (
+    Guards,
+    check_guards,
+    check_journal_rights,
+    check_rights,
+    check_shape,
+    shape_of,
+    write_order,
+)
 from reconcile.repair.plan_file import Dragged, PlannedRow, PlannedTable, RepairPlan, Rows, new_plan, open_plan
-from reconcile.repair.plan_tables import Images, PlanTable, PlanTexts
-from reconcile.repair.row_writer import RowWriter, Written
-from reconcile.report.model import Refusal, RepairOutcome, Report, TableReport, Verdict
+from reconcile.repair.plan_tables import PlanTable
+from reconcile.repair.row_writer import Written
+from reconcile.repair.stage import stage
+from reconcile.repair.writers import count_dragged, ensure_tables, new_plan_texts, write
+from reconcile.report.model import Refusal, TableReport, Verdict
 from reconcile.report.progress import Watcher
-from reconcile.report.run_id import new_run_id, now
+from reconcile.report.run_id import new_run_id
 
 log = logging.getLogger("reconcile")
 _FRESH_SECONDS = 5.0  # a plan older than this (a user was asked) is evaluated again before it is written
@@ -72,7 +75,7 @@ class RepairSession:
         self.project = project
         self.engine = open_engine(project.connection)
         self.refused: list[Refusal] = []
-        self._texts = _new_texts(self.engine)
+        self._texts = new_plan_texts(self.engine)
         self._unique: dict[str, bool] = {}  # by model: every key occurred once when it was judged
         self._staged: PlanTable | None = None  # the rows of the only table, as they were just planned
         self._staged_at = 0.0
@@ -143,14 +146,14 @@ class RepairSession:
         done, written_any = Applied(new_run_id()), False
         if allowed:
             with self.engine.repair_lock():
-                self._check_journal()
-                _ensure_tables(self.engine)
+                check_journal_rights(self.engine)
+                ensure_tables(self.engine)
                 for index in self.order():
                     table = self.plan.tables[index]
                     if index not in allowed:
                         continue
                     try:
-                        self._check_rights(table)
+                        check_rights(self.engine, table)
                         written = self._apply_table(definitions[table.unique_id], index, done.run_id, guards)
                     except ReconcileError as error:
                         self._refuse(table.name, error)
@@ -221,10 +224,7 @@ class RepairSession:
         counts = self._texts.counts(index)
         dragged: tuple[Dragged, ...] = ()
         if counts.get("delete") and staged.lasts:
-            with self.engine.transaction():
-                cascades = Cascades(self.engine, definition.relation_name, staged.images)
-                cascades.find(rows_to_delete(self.engine, definition.relation_name, staged.images))
-                dragged = cascades.counts
+            dragged = count_dragged(self.engine, definition.relation_name, staged)
         return PlannedTable(
             name=definition.name,
             unique_id=definition.unique_id,
@@ -240,20 +240,7 @@ class RepairSession:
         )
 
     def _stage(self, definition: Definition, then: Callable[[PlanTable], None]) -> PlanTable:
-        prepared = _prepared(self.engine, definition)
-        comparison = prepared.comparison
-        key = tuple(part.name for part in comparison.key)
-        compared = tuple(column.name for column in comparison.columns if not column.ignored)
-        named = key + tuple(column.name for column in comparison.columns)
-        table = new_plan_table(self.engine, Images(prepared.actual_columns, named, compared, key))
-        with self.engine.snapshot():
-            if comparison.as_of is not None and self.engine.one(later_build_sql(comparison))[0] > 0:
-                comparison = replace(comparison, as_of=None)  # a later build exists: nothing is pending
-            table.fill(comparison, self._unique.get(definition.unique_id, False))
-            with self.engine.pinned():
-                table.check_texts()
-                then(table)
-        return table
+        return stage(self.engine, definition, self._unique.get(definition.unique_id, False), then)
 
     def _apply_table(self, definition: Definition, index: int, run_id: str, guards: Guards) -> Written:
         planned = self.plan.tables[index]
@@ -268,48 +255,13 @@ class RepairSession:
         entry = journal.Entry(
             run_id, planned.unique_id, planned.relation, planned.key, self.plan.plan_id, shape=planned.shape
         )
-        written = _write(self.engine, entry, staged, planned, guards)
+        written = write(self.engine, entry, staged, planned, guards)
         return replace(written, stale=written.stale + passed_over)
-
-    def _check_journal(self) -> None:
-        if self.engine.table_columns(f"{SCHEMA}.repair_row") is not None:
-            for name in ("repair", "repair_row"):
-                self._check_grants(f"{SCHEMA}.{name}", ["insert"])
-        elif not self.engine.may_journal():
-            role = self.engine.role()
-            raise Refused(f"the role {role} may not create the repair journal: grant create on database ... to {role}")
-
-    def _check_rights(self, table: PlannedTable) -> None:
-        counts = {"insert": table.inserts, "update": table.updates, "delete": table.deletes}
-        self._check_grants(table.relation, [action for action, count in counts.items() if count])
-
-    def _check_grants(self, relation: str, actions: list[str]) -> None:
-        lacking = ", ".join(self.engine.lacking(relation, actions))
-        if lacking:
-            role = self.engine.role()
-            raise Refused(f"the role {role} may not {lacking} in {relation}: grant {lacking} on {relation} to {role}")
 
     def order(self) -> list[int]:
         """The plan's tables in an order that foreign keys allow."""
         tables = self.plan.tables
         return write_order(self.engine, [(t.name, t.relation, bool(t.deletes and not t.inserts)) for t in tables])
-
-
-def write_and_journal(engine: Engine, entry: journal.Entry, staged: PlanTable, cascade: bool) -> Written:
-    """Write a plan table's rows and what they drag along, with their journal, inside a transaction."""
-    writer = RowWriter(engine, entry.relation, staged)
-    actions = writer.lock()
-    cascades = Cascades(engine, entry.relation, staged.images)
-    cascades.find(deleted_rows(staged.images) if actions.get("delete") else None)
-    if cascades.found and not cascade:
-        raise Refused(f"{entry.relation}: {dragged_text(cascades.counts)}, which needs --cascade: rolled back")
-    written = writer.write(cascades.in_table())
-    cascades.prove()
-    if written.inserted or written.updated or written.deleted:
-        journal.write(engine, entry, written, staged)
-        cascades.journal(entry)
-    staged.drop()
-    return written
 
 
 @contextmanager
@@ -320,56 +272,3 @@ def repair_session(project: Project) -> Iterator[RepairSession]:
         yield session
     finally:
         session.close()
-
-
-def new_plan_table(engine: Engine, images: Images) -> PlanTable:
-    return StoredPlan(engine, images) if isinstance(engine, CommitsStatements) else PlanTable(engine, images)
-
-
-def _new_texts(engine: Engine) -> PlanTexts:
-    return LocalPlanTexts(engine) if isinstance(engine, CommitsStatements) else PlanTexts(engine)
-
-
-def _ensure_tables(engine: Engine) -> None:
-    """Create the journal if it does not exist, and add to it what an interrupted repair has written."""
-    journal.ensure_tables(engine)
-    if isinstance(engine, CommitsStatements):
-        merging.ensure_tables(engine)
-        merging.recover(engine)
-
-
-def _prepared(engine: Engine, definition: Definition) -> Prepared:
-    prepared = prepare_definition(engine, definition, carry=True)
-    if prepared is None:
-        raise NotComparable(f"{definition.relation_name} no longer exists")
-    for part in prepared.comparison.key:
-        if part.expression.startswith("("):
-            raise Refused(f"its unique_key is an expression ({part.name}), and rows cannot be found by it")
-    return prepared
-
-
-def _write(engine: Engine, entry: journal.Entry, staged: PlanTable, planned: PlannedTable, guards: Guards) -> Written:
-    """Write a plan table's rows and their journal, in one transaction or so that an interrupted one can be finished."""
-    if isinstance(staged, StoredPlan):
-        try:
-            return merging.Merge(engine, entry, staged).write()
-        finally:
-            staged.drop()
-    with engine.transaction(), engine.pinned():
-        engine.lock_table(entry.relation)
-        check_shape(engine, entry.relation, planned.name, planned.shape)
-        check_guards(planned, guards, rows_now=int(engine.one(f"select count(*) from {entry.relation}")[0]))
-        return write_and_journal(engine, entry, staged, guards.cascade)
-
-
-def repair_report(project: Project, tables: tuple[TableReport, ...], started_at: str, outcome: RepairOutcome) -> Report:
-    return Report(
-        run_id=outcome.run_id or outcome.plan_id,
-        command="repair",
-        target=project.connection.target,
-        started_at=started_at,
-        finished_at=now(),
-        tables=tables,
-        repair=outcome,
-        excluded=project.excluded,
-    )

@@ -16,7 +16,8 @@ from reconcile.repair.guards import shape_of, write_order
 from reconcile.repair.merge_writer import StoredPlan
 from reconcile.repair.plan_tables import PlanTable
 from reconcile.repair.row_writer import Written
-from reconcile.repair.session import Applied, new_plan_table, write_and_journal
+from reconcile.repair.session import Applied
+from reconcile.repair.writers import new_plan_table, write_and_journal
 from reconcile.report.run_id import new_run_id
 
 
