@@ -47,6 +47,8 @@ def print_report(report: Report, console: Console) -> None:
         if _is_plan(report):
             print_plan(report.repair, console)
         console.print(_repaired(report.repair, report.aimed))
+        for refusal in report.repair.refused:
+            console.print(Text(f"not repaired: {shown(refusal.reason, 1000)}", style="bold yellow"))
     if report.error:
         console.print(Text(f"Error: {shown(report.error, 2000)}", style="bold red"))
     ending = "; ".join(filter(None, [kinds(report.totals).strip("-"), unjudged(report)]))
@@ -194,7 +196,8 @@ def _repaired(repair: RepairOutcome, aimed: str | None) -> Text:
     if not repair.applied:
         said = f"{repair.inserted:,} to insert, {repair.updated:,} to update, {repair.deleted:,} to delete"
         where = f" (plan file: {repair.plan_file})" if repair.plan_file else ""
-        return Text(f"\nplan: {said}; nothing was written{where}")
+        right = f"rewrites {repair.unneeded:,} rows that are right"
+        return Text(f"\nplan: {said} ({right}); nothing was written{where}")
     done = (
         f"{repair.inserted:,} inserted, {repair.updated:,} updated, {repair.deleted:,} deleted, {repair.stale:,} stale"
     )

@@ -87,6 +87,7 @@ class PlannedTable:
     deletes: int
     shape: TableShape
     dragged: tuple[Dragged, ...] = ()
+    unneeded: int = 0  # copies that are deleted and inserted with equal values
 
     @property
     def written(self) -> int:

@@ -200,6 +200,16 @@ class PlanTable:
     def size(self) -> int:
         return int(self._engine.one(f"select count(*) from {self.source} as planned")[0])
 
+    def unneeded(self) -> int:
+        """Copies that the plan deletes and inserts again although they are equal in every compared column."""
+        deleted, inserted = (
+            f"(select {self.texts(side, self.images.exact)} as image, sum(copies) as copies\n"
+            f"from {self.source} as p where copies > 0 and action = '{action}' group by 1)"
+            for side, action in ((BEFORE, "delete"), (AFTER, "insert"))
+        )
+        least = "select coalesce(sum(least(d.copies, i.copies)), 0)"
+        return int(self._engine.one(f"{least} from {deleted} as d join {inserted} as i on i.image = d.image")[0])
+
     def drop(self) -> None:
         self._engine.execute(f"drop table {PLAN}")
 

@@ -115,7 +115,8 @@ def _planned(session: RepairSession) -> RepairOutcome:
     inserted, updated, deleted = (
         sum(getattr(part, action) for part in parts) for action in ("insert", "update", "delete")
     )
-    return RepairOutcome(plan.plan_id, None, False, None, inserted, updated, deleted, tables=parts)
+    unneeded = sum(table.unneeded for table in plan.tables)
+    return RepairOutcome(plan.plan_id, None, False, None, inserted, updated, deleted, tables=parts, unneeded=unneeded)
 
 
 def _change(row: PlannedRow, key: tuple[str, ...]) -> PlannedChange:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from reconcile.dbt.project import Project
@@ -219,7 +218,14 @@ class RepairSession:
             )
         self._unique[definition.unique_id] = report.drift.duplicate == 0
         shape = shape_of(self.engine, definition.relation_name)
-        staged = self._staged = self._stage(definition, partial(self._texts.take, index))
+        unneeded = 0
+
+        def take(table: PlanTable) -> None:
+            nonlocal unneeded
+            self._texts.take(index, table)
+            unneeded = table.unneeded() if table.lasts else 0  # of a plan table that is a SELECT it is not counted
+
+        staged = self._staged = self._stage(definition, take)
         self._staged_at = time.monotonic()
         counts = self._texts.counts(index)
         dragged: tuple[Dragged, ...] = ()
@@ -237,6 +243,7 @@ class RepairSession:
             deletes=counts.get("delete", 0),
             shape=shape,
             dragged=dragged,
+            unneeded=unneeded,
         )
 
     def _stage(self, definition: Definition, then: Callable[[PlanTable], None]) -> PlanTable:

@@ -234,6 +234,7 @@ class RepairOutcome:
     stale: int = 0
     tables: tuple[PlannedPart, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    unneeded: int = 0  # rows that are right, and that the plan deletes and inserts again
 
     def as_dict(self) -> dict[str, Any]:
         body = asdict(self)

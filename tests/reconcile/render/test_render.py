@@ -96,8 +96,9 @@ def test_a_repair_is_told_in_numbers(applied: bool) -> None:
         assert "5 inserted, 3 updated, 2 deleted, 0 stale" in page
         assert "reconcile undo run9 --apply" in page
     else:
-        assert "plan: 5 to insert, 3 to update, 2 to delete; nothing was written (plan file: plan.json)" in printed(
-            what, 120
+        assert (
+            "plan: 5 to insert, 3 to update, 2 to delete (rewrites 0 rows that are right); nothing was written"
+            in printed(what, 120)
         )
         assert "5 to insert, 3 to update, 2 to delete" in page
     assert "built-in method" not in page
