@@ -49,7 +49,7 @@ def prepare(
     tolerance = tolerance or {}
     left = {column.name: column for column in expected_columns}
     right = {column.name: column for column in actual_columns}
-    parts = tuple(_key_part(name, left, right) for name in key)
+    parts = tuple(_key_part(engine, name, expected_sql, left, right) for name in key)
     key_columns = {part.name for part in parts if part.name in left}
     unknown = [name for name in tolerance if name not in left and name not in right]
     if unknown:
@@ -80,18 +80,23 @@ def prepare(
                 columns.append(ComparedColumn(name, ignored=ignored, packed=engine.packed(quote(name), left[name])))
     expected = engine.given(expected_sql)
     as_of = engine.given(as_of_sql) if parts and as_of_sql is not None else None
-    comparison = Comparison(expected, engine.given(actual_sql), parts, tuple(columns), as_of)
+    comparison = Comparison(
+        expected, engine.given(actual_sql), parts, tuple(columns), as_of, engine.functions, engine.equal
+    )
     unique = bool(parts) and relation is not None and engine.has_unique_index(relation, key)
     return Prepared(comparison, tuple(actual_columns), tuple(changes), unique, relation)
 
 
-def _key_part(name: str, left: dict[str, Column], right: dict[str, Column]) -> KeyPart:
+def _key_part(
+    engine: Engine, name: str, expected_sql: str, left: dict[str, Column], right: dict[str, Column]
+) -> KeyPart:
     if name in left and name in right:
-        return KeyPart(name, quote(name), right[name].collation)
+        return KeyPart(name, quote(name), right[name].collation, right[name].matched)
     for side, columns in (("definition", left), ("table", right)):
         if name not in columns and name.isidentifier():
             raise NotComparable(f"the key column {name!r} is not in the {side}: its columns are {', '.join(columns)}")
-    return KeyPart(name, f"({name})")  # unique_key may be an SQL expression
+    [column] = engine.query_columns(f"select ({name}) as key from (\n{expected_sql}\n) as side")
+    return KeyPart(name, f"({name})", matched=column.matched)  # unique_key may be an SQL expression
 
 
 _WIDE = 700  # columns of a side that are joined one by one; further ones share a list

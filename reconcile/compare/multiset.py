@@ -10,6 +10,7 @@ from reconcile.compare.sql import (
     different,
     joined,
     limited,
+    matched_key,
     names,
     null_key,
     sides,
@@ -30,24 +31,27 @@ def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int 
     """Rows that one side has more often than the other: copies expected, copies actual, and one list of the key's and
     the columns' texts."""
     shown = [*names("k", comparison.key), *(value(comparison, i) for i in range(len(comparison.columns)))]
-    listed = ", ".join(f"min(cast({as_text(name)} as text))" for name in shown)
+    own = comparison.functions
+    listed = ", ".join(f"{own}min(cast({as_text(name)} as text))" for name in shown)
     grouped = _grouped(comparison)
+    expected, actual = (f"{own}sum({side})" for side in ("in_expected", "in_actual"))
     return (
-        f"{_bag(comparison, rows)}\nselect sum(in_expected), sum(in_actual), array[{listed}]\n"
+        f"{_bag(comparison, rows)}\nselect {expected}, {actual}, array[{listed}]\n"
         f"from bag\ngroup by {grouped}\n"
-        f"having sum(in_expected) <> sum(in_actual)\norder by {grouped}{limited(limit)}"
+        f"having not {expected} {comparison.equal} {actual}\norder by {grouped}{limited(limit)}"
     )
 
 
 def surplus_counts_sql(comparison: Comparison, rows: Rows) -> str:
     """One row: surplus copies expected, surplus copies actual, rows expected, rows actual."""
-    grouped = _grouped(comparison)
+    total = f"{comparison.functions}sum"
     return (
         f"{_bag(comparison, rows)},\ngrouped as (\n"
-        f"  select sum(in_expected) as n_expected, sum(in_actual) as n_actual from bag group by {grouped}\n)\n"
-        "select coalesce(sum(greatest(n_expected - n_actual, 0)), 0),\n"
-        "  coalesce(sum(greatest(n_actual - n_expected, 0)), 0),\n"
-        "  coalesce(sum(n_expected), 0), coalesce(sum(n_actual), 0)\nfrom grouped"
+        f"  select {total}(in_expected) as n_expected, {total}(in_actual) as n_actual\n"
+        f"  from bag group by {_grouped(comparison)}\n)\n"
+        f"select coalesce({total}(greatest(n_expected - n_actual, 0)), 0),\n"
+        f"  coalesce({total}(greatest(n_actual - n_expected, 0)), 0),\n"
+        f"  coalesce({total}(n_expected), 0), coalesce({total}(n_actual), 0)\nfrom grouped"
     )
 
 
@@ -58,7 +62,7 @@ def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reas
     and without ignored columns: which of the copies goes is decided when it is deleted. A row to insert has the ignored
     columns that the definition gives it.
     """
-    n = len(comparison.key)
+    n, own = len(comparison.key), comparison.functions
     ignored = [i for i, column in enumerate(comparison.columns) if column.ignored]
     cells = [*names("k", comparison.key), *(value(comparison, i) for i in range(len(comparison.columns)))]
     compared = [cell for i, cell in enumerate(cells) if i - n not in ignored]
@@ -71,7 +75,7 @@ def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reas
     copies = "case when in_actual = 1 then found - wanted else " + ("1" if ignored else "wanted - found") + " end"
     selected = ",\n  ".join(
         [
-            f"{last_position} + row_number() over (order by {grouped}, nth)",
+            f"{last_position} + {own}row_number() over (order by {grouped}, nth)",
             "case when in_expected = 1 then 'insert' else 'delete' end",
             f"'{reason}'",
             f"cast({copies} as bigint)",
@@ -81,9 +85,9 @@ def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reas
     )
     return (
         f"{_bag(comparison, rows)},\ncounted as (\n"
-        f"  select bag.*, sum(in_expected) over (partition by {grouped}) as wanted,\n"
-        f"    sum(in_actual) over (partition by {grouped}) as found,\n"
-        f"    row_number() over (partition by {grouped}, in_expected{order}) as nth\n  from bag\n)\n"
+        f"  select bag.*, {own}sum(in_expected) over (partition by {grouped}) as wanted,\n"
+        f"    {own}sum(in_actual) over (partition by {grouped}) as found,\n"
+        f"    {own}row_number() over (partition by {grouped}, in_expected{order}) as nth\n  from bag\n)\n"
         f"select {selected}\nfrom counted\n"
         f"where (in_expected = 1 and wanted > found and {insert})\n"
         "  or (in_actual = 1 and found > wanted and nth = wanted + 1)"
@@ -94,9 +98,15 @@ def differing_keys_sql(comparison: Comparison) -> str:
     """The keys of all rows that differ, have a NULL part in it or stand more than once on a side: k0, k1, ..."""
     keys = ", ".join(names("k", comparison.key))
     both = ", ".join(f"coalesce(e.{name}, a.{name}) as {name}" for name in names("k", comparison.key))
-    twice = " union ".join(f"select {keys} from {one} group by {keys} having count(*) > 1" for one in "ea")
+    partition = ", ".join(matched_key(comparison))
+    twice = " union all ".join(
+        f"select {keys} from (select {keys}, {comparison.functions}count(*) over (partition by {partition}) as copies"
+        f" from {one}) as counted where copies > 1"
+        for one in "ea"
+    )
     return (
-        f"with {sides(comparison)}\nselect {both}\n{joined(comparison)}\nwhere {different(comparison)}\nunion {twice}"
+        f"with {sides(comparison)}\nselect {both}\n{joined(comparison)}\n"
+        f"where {different(comparison)}\nunion all {twice}"
     )
 
 
@@ -106,26 +116,36 @@ def _grouped(comparison: Comparison) -> str:
     packed = [i for i, column in enumerate(comparison.columns) if column.packed is not None]
     one_list = bool(packed) and set(packed) <= set(compared)
     plain = [
-        comparison.columns[i].expected.format(value(comparison, i)) for i in compared if not one_list or i not in packed
+        comparison.columns[i].expected.replace("{}", value(comparison, i))
+        for i in compared
+        if not one_list or i not in packed
     ]
-    return ", ".join([*names("k", comparison.key), *plain, *(["packed"] if one_list else [])])
+    return ", ".join([*matched_key(comparison), *plain, *(["packed"] if one_list else [])])
 
 
 def _bag(comparison: Comparison, rows: Rows) -> str:
     """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
     every = ", ".join([*names("k", comparison.key), *value_names(comparison)])
-    keys = ", ".join(names("k", comparison.key))
+    keys = ", ".join(f"{key} as k{i}" for i, key in enumerate(matched_key(comparison)))
+    grouped = ", ".join(matched_key(comparison))
     where = dict.fromkeys("ea", "")
     twice = ""
     if rows is Rows.NULL_KEYS:
         where = {side: f" where {null_key(side, comparison)}" for side in "ea"}
     elif rows is Rows.TWICE:
         found = " union ".join(
-            f"select {keys} from {side} where not {null_key(side, comparison)} group by {keys} having count(*) > 1"
+            f"select {keys} from {side} where not {null_key(side, comparison)}"
+            f" group by {grouped} having {comparison.functions}count(*) > 1"
             for side in "ea"
         )
         twice = f",\ntwice as (\n  {found}\n)"
-        where = dict.fromkeys("ea", f" where ({keys}) in (select {keys} from twice)")
+        same = {
+            side: " and ".join(
+                f"{key} {comparison.equal} twice.k{i}" for i, key in enumerate(matched_key(comparison, side))
+            )
+            for side in "ea"
+        }
+        where = {side: f" where exists (select 1 from twice where {same[side]})" for side in "ea"}
     return (
         f"with {sides(comparison)}{twice},\nbag as (\n"
         f"  select {every}, 1 as in_expected, 0 as in_actual from e{where['e']}\n  union all\n"

@@ -19,12 +19,14 @@ from reconcile.engines.identifiers import quote
 class KeyPart:
     """A part of the key: a column's name, or an SQL expression where ``unique_key`` is one.
 
-    ``collation`` is the table's, under which the definition's values are put too: two collations do not compare.
+    ``collation`` is that of the table: the definition's values get it too, since two collations do not compare.
+    ``matched`` is a template of what keys are joined, grouped and sorted by (``{}`` is the value).
     """
 
     name: str
     expression: str
     collation: str | None = None
+    matched: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class ComparedColumn:
 class Comparison:
     """Two SELECTs to compare. ``key`` is empty for tables without one: then rows are compared as a multiset.
 
-    ``as_of`` is the expected side as the last build saw its sources: a row that equals it is pending, not drifted.
+    ``as_of`` is the expected side as the last build read its sources: a row that equals it is pending, not drifted.
     """
 
     expected: str
@@ -59,6 +61,8 @@ class Comparison:
     key: tuple[KeyPart, ...]
     columns: tuple[ComparedColumn, ...]
     as_of: str | None = None
+    functions: str = ""  # prefix of the engine's own functions: the user's search path may hold others of their names
+    equal: str = "="  # the engine's own operator, for the same reason
 
 
 AsText = Callable[[str], str]
@@ -107,12 +111,49 @@ def _differs(comparison: Comparison, index: int, left: str = "e", right: str = "
     if column.ignored:
         return "false"
     templates = {left: column.expected, right: column.expected, "a": column.actual}
-    values = [templates[one].format(value(comparison, index, one)) for one in (left, right)]
-    differs = f"{values[0]} is distinct from {values[1]}"
+    values = [templates[one].replace("{}", value(comparison, index, one)) for one in (left, right)]
+    differs = _unlike(comparison, *values)
     if column.tolerance is None:
         return differs
     difference = column.difference.format(*values)
-    return f"({differs} and not coalesce(abs({difference}) <= {column.tolerance!r}, false))"
+    return f"({differs} and not coalesce({comparison.functions}abs({difference}) <= {column.tolerance!r}, false))"
+
+
+def _unlike(comparison: Comparison, left: str, right: str) -> str:
+    """Whether two values differ; two NULLs do not."""
+    if comparison.equal == "=":
+        return f"{left} is distinct from {right}"
+    # "is distinct from" looks = up in the search path. "is distinct from null" looks nothing up, and unlike "is null"
+    # it does not take a composite of NULLs for NULL
+    nulls = f"{left} is not distinct from null and {right} is not distinct from null"
+    return f"(({left} {comparison.equal} {right}) is not true and not ({nulls}))"
+
+
+def matched(comparison: Comparison, index: int, side: str = "") -> str:
+    """What a part of the key is joined, grouped and sorted by."""
+    return comparison.key[index].matched.replace("{}", f"{side}.k{index}" if side else f"k{index}")
+
+
+def matched_key(comparison: Comparison, side: str = "") -> list[str]:
+    """``matched`` of every part of the key."""
+    return [matched(comparison, i, side) for i in range(len(comparison.key))]
+
+
+def same_key(comparison: Comparison, left: str, right: str) -> str:
+    """Whether two rows have one key; a NULL equals nothing."""
+    pairs = zip(matched_key(comparison, left), matched_key(comparison, right), strict=True)
+    return " and ".join(f"{one} {comparison.equal} {other}" for one, other in pairs)
+
+
+def _either_key(comparison: Comparison) -> list[str]:
+    """The key of a joined row as a value, from the side that has it."""
+    return [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
+
+
+def _key_order(comparison: Comparison) -> list[str]:
+    """What joined rows are sorted by."""
+    both = zip(comparison.key, _either_key(comparison), strict=True)
+    return [part.matched.replace("{}", value) for part, value in both]
 
 
 def any_differs(comparison: Comparison, left: str = "e", right: str = "a") -> str:
@@ -126,8 +167,9 @@ def joined(comparison: Comparison) -> str:
     joined = f"from e full join a on {_on(comparison)}"
     if comparison.as_of is None:
         return joined
-    keys = " and ".join(f"b.k{i} = coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key)))
-    return f"{joined}\nleft join b on {keys}"
+    keys = zip(matched_key(comparison, "b"), _key_order(comparison), strict=True)
+    on = " and ".join(f"{one} {comparison.equal} {other}" for one, other in keys)
+    return f"{joined}\nleft join b on {on}"
 
 
 def _pending(comparison: Comparison) -> str:
@@ -154,17 +196,19 @@ def different_by_key(comparison: Comparison, unique: bool = True) -> str:
 
 
 def copies(comparison: Comparison, unique: bool) -> str:
-    """What ``sides`` has to add for keys that may stand more than once: how often each does."""
-    keys = ", ".join(part.expression for part in comparison.key)
-    return "" if unique else f",\n    count(*) over (partition by {keys}) as copies"
+    """What ``sides`` adds for keys that may exist more than once: the number of rows of the key."""
+    keys = ", ".join(part.matched.replace("{}", part.expression) for part in comparison.key)
+    return "" if unique else f",\n    {comparison.functions}count(*) over (partition by {keys}) as copies"
 
 
 def _on(comparison: Comparison) -> str:
-    return " and ".join(f"e.k{i} = a.k{i}" for i in range(len(comparison.key)))
+    return same_key(comparison, "e", "a")
 
 
 def null_key(side: str, comparison: Comparison) -> str:
-    return "(" + " or ".join(f"{side}.k{i} is null" for i in range(len(comparison.key))) + ")"
+    # a composite of NULLs is no NULL, although "is null" holds for it
+    null = "is null" if comparison.equal == "=" else "is not distinct from null"
+    return "(" + " or ".join(f"{side}.k{i} {null}" for i in range(len(comparison.key))) + ")"
 
 
 @dataclass(frozen=True)
@@ -211,8 +255,9 @@ class Totals:
 
 def totals_sql(comparison: Comparison, actual_unique: bool) -> str:
     """One row, as Totals: all that a level table needs, and no more. A key with a NULL part pairs with nothing."""
-    changed = f"count(*) filter (where e.present = 1 and a.present = 1 and ({any_differs(comparison)}))"
-    return _totals(comparison, actual_unique, f"count(e.present), count(a.present), {changed}")
+    count = f"{comparison.functions}count"
+    changed = f"{count}(*) filter (where e.present = 1 and a.present = 1 and ({any_differs(comparison)}))"
+    return _totals(comparison, actual_unique, f"{count}(e.present), {count}(a.present), {changed}")
 
 
 def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText, most: int) -> str:
@@ -222,23 +267,29 @@ def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText, m
     are none or more than ``most``. One pass finds and brings them; they stand in the server's memory meanwhile: only
     for sides of bounded size. A level table needs no more than the first number: every pair has both sides then.
     """
-    # whether a side has the row is told by its key: a flag of its own would be computed for every row before the join
-    gathered = f"array_agg({_difference(comparison, as_text)}) filter (where {different(comparison)})".replace(
-        ".present", ".k0"
-    )
-    number = f"coalesce(array_length({gathered}, 1), 0)"
+    # a row exists on a side if its key does: a separate flag would be computed for every row before the join
+    own = comparison.functions
+    gathered = f"{own}array_agg({_difference(comparison, as_text)}) filter (where {different(comparison)})"
+    gathered = gathered.replace(".present", ".k0")
+    number = f"coalesce({own}array_length({gathered}, 1), 0)"
     return _totals(comparison, actual_unique, f"{number},\n  case when {number} <= {most} then {gathered} end")
 
 
 def _totals(comparison: Comparison, actual_unique: bool, counted: str) -> str:
-    keys = ", ".join(names("k", comparison.key))
-    twice = (
-        f"(select count(*) from (select 1 from a where not {null_key('a', comparison)} "
-        f"group by {keys} having count(*) > 1) as twice)"
-    )
+    count = f"{comparison.functions}count(*)"
     return (
-        f"with {sides(comparison)}\nselect\n  count(*),\n  {counted},\n"
-        f"  (select count(*) from a), {'0' if actual_unique else twice}\nfrom e full join a on {_on(comparison)}"
+        f"with {sides(comparison)}\nselect\n  {count},\n  {counted},\n"
+        f"  (select {count} from a), {'0' if actual_unique else _duplicate_keys(comparison)}\n"
+        f"from e full join a on {_on(comparison)}"
+    )
+
+
+def _duplicate_keys(comparison: Comparison) -> str:
+    """How many keys the table holds more than once."""
+    count = f"{comparison.functions}count(*)"
+    return (
+        f"(select {count} from (select 1 from a where not {null_key('a', comparison)} "
+        f"group by {', '.join(matched_key(comparison))} having {count} > 1) as twice)"
     )
 
 
@@ -248,25 +299,24 @@ def counts_sql(comparison: Comparison) -> str:
     ``pairs_actual > rows_actual`` proves that a key stands twice on the expected side; duplicates of the actual side
     are counted by themselves. Where both are absent and every difference is 0, the table is level.
     """
+    count = f"{comparison.functions}count(*)"
     drifted = f"not {_pending(comparison)}"
     both = f"e.present = 1 and a.present = 1 and {drifted}"
     null_e, null_a = null_key("e", comparison), null_key("a", comparison)
     per_column = [
-        f"count(*) filter (where {both} and {_differs(comparison, i)})" for i, column in enumerate(comparison.columns)
+        f"{count} filter (where {both} and {_differs(comparison, i)})" for i, column in enumerate(comparison.columns)
     ]
-    keys = ", ".join(names("k", comparison.key))
     selected = [
-        "count(*) filter (where e.present = 1)",
-        "count(*) filter (where a.present = 1)",
-        f"count(*) filter (where a.present is null and not {null_e} and {drifted})",
-        f"count(*) filter (where e.present is null and not {null_a} and {drifted})",
-        f"count(*) filter (where {both} and ({any_differs(comparison)}))",
-        f"count(*) filter (where a.present is null and {null_e})",
-        f"count(*) filter (where e.present is null and {null_a})",
-        f"count(*) filter (where {_pending(comparison)} and {different(comparison)} and {null_e} is not true)",
-        "(select count(*) from a)",
-        f"(select count(*) from (select 1 from a where not {null_key('a', comparison)} "
-        f"group by {keys} having count(*) > 1) as twice)",
+        f"{count} filter (where e.present = 1)",
+        f"{count} filter (where a.present = 1)",
+        f"{count} filter (where a.present is null and not {null_e} and {drifted})",
+        f"{count} filter (where e.present is null and not {null_a} and {drifted})",
+        f"{count} filter (where {both} and ({any_differs(comparison)}))",
+        f"{count} filter (where a.present is null and {null_e})",
+        f"{count} filter (where e.present is null and {null_a})",
+        f"{count} filter (where {_pending(comparison)} and {different(comparison)} and {null_e} is not true)",
+        f"(select {count} from a)",
+        _duplicate_keys(comparison),
         *per_column,
     ]
     listed = ",\n  ".join(selected)
@@ -280,18 +330,19 @@ def later_build_sql(comparison: Comparison) -> str:
     """
     was_other = f"b.present is null or {any_differs(comparison, 'b')}"
     return (
-        f"with {sides(comparison)}\nselect count(*)\n{joined(comparison)}\n"
+        f"with {sides(comparison)}\nselect {comparison.functions}count(*)\n{joined(comparison)}\n"
         f"where not {different(comparison)} and ({was_other})"
     )
 
 
 def missing_duplicates_sql(comparison: Comparison) -> str:
     """One row: how many keys that the table lacks stand more than once on the expected side."""
-    keys = ", ".join(names("e.k", comparison.key))
+    keys = ", ".join(matched_key(comparison, "e"))
+    count = f"{comparison.functions}count(*)"
     return (
-        f"with {sides(comparison)}\nselect count(*) from (\n  select 1 from e left join a on {_on(comparison)}\n"
+        f"with {sides(comparison)}\nselect {count} from (\n  select 1 from e left join a on {_on(comparison)}\n"
         f"  where a.present is null and not {null_key('e', comparison)} \n"
-        f"  group by {keys} having count(*) > 1\n) as twice"
+        f"  group by {keys} having {count} > 1\n) as twice"
     )
 
 
@@ -301,7 +352,7 @@ def _difference(comparison: Comparison, as_text: AsText) -> str:
         f"case when {_pending(comparison)} then 'pending' when a.present is null then 'missing' "
         "when e.present is null then 'extra' else 'changed' end"
     )
-    keys = [as_text(f"coalesce(e.k{i}, a.k{i})") for i in range(len(comparison.key))]
+    keys = [as_text(key) for key in _either_key(comparison)]
     cells = [
         cell
         for i, column in enumerate(comparison.columns)
@@ -325,12 +376,11 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
     so are keys that stand more than once on either side: ``surplus_sql`` gives those.
     """
     drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
-    keys_here = [f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key))]
     selected = _difference(comparison, as_text)
     return (
         f"with {sides(comparison, copies(comparison, unique))}\nselect {selected}\n{joined(comparison)}\n"
         f"where {different_by_key(comparison, unique)}\n"
-        f"order by {', '.join([*drifted_first, *keys_here])}{limited(limit)}"
+        f"order by {', '.join([*drifted_first, *_key_order(comparison)])}{limited(limit)}"
     )
 
 
@@ -341,7 +391,7 @@ def planned_sql(comparison: Comparison, unique: bool) -> str:
     Values keep their types. A changed row keeps what is ignored or differs within its tolerance; pending rows are left
     out, and so are keys with a NULL part and, with ``unique`` False, keys that stand more than once: ``surplus_sql``.
     """
-    keys = ", ".join(f"coalesce(e.k{i}, a.k{i})" for i in range(len(comparison.key)))
+    keys = ", ".join(_key_order(comparison))
     before = [f"a.k{i}" for i in range(len(comparison.key))]
     before += [value(comparison, i, "a") for i in range(len(comparison.columns))]
     expected = [("false", f"e.k{i}") for i in range(len(comparison.key))]
@@ -354,7 +404,8 @@ def planned_sql(comparison: Comparison, unique: bool) -> str:
         f"case when a.present is null then '{missing}' when e.present is null then '{extra}' else '{changed}' end"
         for missing, extra, changed in (("insert", "delete", "update"), ("missing", "extra", "changed"))
     )
-    selected = ",\n  ".join([f"row_number() over (order by {keys})", action, reason, "0", *before, *after])
+    position = f"{comparison.functions}row_number() over (order by {keys})"
+    selected = ",\n  ".join([position, action, reason, "0", *before, *after])
     return (
         f"with {sides(comparison, copies(comparison, unique))}\nselect {selected}\n{joined(comparison)}\n"
         f"where {different_by_key(comparison, unique)} and not {_pending(comparison)}"

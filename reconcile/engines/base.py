@@ -13,7 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 class Column:
     """A column of a table or query: ``type`` as the engine spells it, ``base`` without length or scale.
 
-    ``generated`` is True where the database computes it (a stored or virtual column): it cannot be written.
+    ``generated``: the database computes it (a stored or virtual column), so it cannot be written.
+    ``compared`` is a template of what its values are compared by (``{}`` is the value): equal exactly if the bytes are.
+    ``matched`` is the same for values of a key: as far as possible, what an index of the column is sorted by.
     """
 
     name: str
@@ -22,8 +24,11 @@ class Column:
     nullable: bool = True
     generated: bool = False
     identity_always: bool = False
-    collation: str | None = None  # quoted; None for types that have none, and where the engine knows one order only
-    either_clock: bool = False  # a time that stands for one with a zone and for one without, in UTC
+    collation: str | None = None  # quoted; None for types without one, and on engines that have only one order
+    either_clock: bool = False  # a time in UTC that matches one with a zone and one without
+    compared: str = "{}"
+    matched: str = "{}"
+    rounded: bool = False  # its text has fewer digits than the value under some setting of the session
 
     @property
     def unbounded(self) -> str:
@@ -113,7 +118,9 @@ class Engine(Protocol):
     whole_row: str  # a row as one value, by the name of the table that it is of: "{}" where that name alone is
     row_lock: str  # what a SELECT from a table ``t`` ends with to lock its rows until the transaction ends
     pinned_settings: dict[str, str]  # what ``pinned`` sets
-    skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values stand already
+    skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values exist already
+    functions: str  # prefix of the engine's own functions, so that none of the user's is called in their place
+    equal: str  # the engine's own operator = for the same reason
 
     @staticmethod
     def address(credentials: Any) -> str:
@@ -138,7 +145,7 @@ class Engine(Protocol):
         """Whether the database itself keeps these columns unique and not NULL."""
 
     def comparable(self, expression: str, column: Column) -> str:
-        """An expression whose equality is what a reader calls equal, for this column's type."""
+        """An expression of a value of this column that is equal exactly if the bytes of the value are."""
 
     def packed(self, expression: str, column: Column) -> str:
         """A text that two values of this column share just where ``comparable`` calls them equal."""

@@ -27,6 +27,8 @@ class PlainEngine:
     pinned_settings: dict[str, str] = {}  # noqa: RUF012
     row_lock = ""  # a transaction that conflicts fails whole there
     skip_conflicts = ""
+    functions = ""
+    equal = "="
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +20,7 @@ from reconcile.engines.volatility import why_volatile_beside
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")
+_NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\(")
 _BATCH = 2_000
 _LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
@@ -65,8 +67,7 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         return [_column(row) for row in self._run(f"describe select * from (\n{sql}\n) as described").fetchall()]
 
     def comparable(self, expression: str, column: Column) -> str:
-        # one month and 30 days are equal intervals, and not the same value
-        return f"cast({expression} as varchar)" if "INTERVAL" in column.base else expression
+        return column.compared.replace("{}", expression)
 
     def packed(self, expression: str, column: Column) -> str:
         return self.as_text(f"{expression} + 0" if column.base in ("FLOAT", "DOUBLE") else expression)
@@ -219,7 +220,22 @@ def _interruptible(call: Callable[[], T]) -> T:
 
 def _column(row: tuple[Any, ...]) -> Column:
     name, spelled, nullable = row[0], row[1], row[2]
-    return Column(name, spelled, spelled.split("(")[0], nullable == "YES")
+    form = _compared(spelled)
+    return Column(name, spelled, spelled.split("(")[0], nullable == "YES", compared=form, matched=form)
+
+
+def _compared(spelled: str) -> str:
+    """What values of a type are compared by. DuckDB does not say which collation a column has (``collate nocase``)."""
+    if spelled == "VARCHAR":
+        return '{} collate "binary"'
+    if spelled == "JSON":
+        return 'cast({} as varchar) collate "binary"'
+    if "INTERVAL" in spelled and not _NESTED.search(spelled):
+        return "cast({} as varchar)"  # one month and 30 days are equal intervals, and not the same value
+    if _NESTED.search(spelled) and re.search("INTERVAL|VARCHAR|JSON", spelled):
+        # a value inside is compared as = has it, too: by the text as well
+        return "case when {} is not null then struct_pack(value := {}, text := encode(cast({} as varchar))) end"
+    return "{}"
 
 
 def _literal(value: str) -> str:

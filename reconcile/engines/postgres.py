@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from reconcile.engines import postgres_catalog as catalog
 from reconcile.engines.base import Column, Estimate, Moment, Reference, RowCounts
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
+from reconcile.engines.postgres_types import UNKNOWN, Equality, TypeFacts, facts_of
 from reconcile.engines.volatility import why_volatile
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
 from reconcile.masking import masked
@@ -27,9 +28,6 @@ _NOT_UTF8 = (
 )
 _REPAIR_LOCK_SECONDS = 3.0
 _REPAIR_LOCK = 0x7265636F6E63  # "reconc": one repair at a time in a database
-# Types without an equality of their own (json, xml, points), or whose = calls different values the same: one month
-# and 30 days, boxes of one area, citext in any case. Their text decides.
-_BY_TEXT = frozenset({"json", "xml", "interval", "citext", "point", "line", "lseg", "box", "path", "polygon", "circle"})
 # What the texts of values depend on. Each of these is read back under any setting of another session.
 _PINNED: dict[str, str] = {
     "TimeZone": "UTC",
@@ -41,7 +39,7 @@ _PINNED: dict[str, str] = {
     "xmloption": "content",
     "standard_conforming_strings": "on",
 }
-_COLLATED = frozenset({"text", "varchar"})
+_COLLATED = frozenset({"text", "varchar", "bpchar"})
 
 # xmin holds the lower 32 bits of a transaction's number; a visible row's is below the snapshot's end
 _XMAX = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -57,12 +55,19 @@ class PostgresEngine(PostgresSpelling):
     pinned_settings = _PINNED
     row_lock = " for update of t"
     skip_conflicts = " on conflict do nothing"
+    functions = "pg_catalog."
+    equal = "operator(pg_catalog.=)"
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
-            # UTF8 whatever the database stores: texts of LATIN1 arrive decoded, names of SQL_ASCII are not bytes
+            # UTF8 whatever the database stores: texts of LATIN1 arrive decoded, names of SQL_ASCII are not bytes.
+            # No prepared statements: one fails after another session has rebuilt its table with other columns.
             self._connection = psycopg.connect(
-                conninfo, autocommit=True, cursor_factory=psycopg.RawCursor, client_encoding="UTF8"
+                conninfo,
+                autocommit=True,
+                prepare_threshold=None,
+                cursor_factory=psycopg.RawCursor,
+                client_encoding="UTF8",
             )
         except psycopg.Error as error:
             raise ConnectionFailed(_unreachable(conninfo, error)) from None
@@ -102,7 +107,15 @@ class PostgresEngine(PostgresSpelling):
         oid = self._oid(relation_name)
         if oid is None:
             return None
-        return [Column(*row) for row in self._run(catalog.COLUMNS, [oid]).fetchall()]
+        rows = self._run(catalog.COLUMNS, [oid]).fetchall()
+        facts = self._facts([row[-1] for row in rows])
+        return [
+            _column(name, spelled, facts.get(type_oid, UNKNOWN), nullable, generated, always, collation, loose)
+            for name, spelled, nullable, generated, always, collation, loose, type_oid in rows
+        ]
+
+    def _facts(self, oids: Iterable[int]) -> Mapping[int, TypeFacts]:
+        return facts_of(self._run(catalog.TYPES, [list(dict.fromkeys(oids))]).fetchall())
 
     def _oid(self, relation_name: str) -> int | None:
         row = self._run("select to_regclass($1)::oid", [_without_database(relation_name)]).fetchone()
@@ -112,37 +125,34 @@ class PostgresEngine(PostgresSpelling):
         cursor = self._run(f"select * from (\n{sql}\n) as described limit 0")
         result = cursor.pgresult
         described = [(d.name, d.type_code, result.fmod(i)) for i, d in enumerate(cursor.description or []) if result]
-        found = []
-        for name, oid, modifier in described:
-            row = self._run(
-                "select format_type($1, $2), coalesce(b.typname, t.typname) from pg_type t"
-                " left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype where t.oid = $3",
-                [oid, modifier, oid],
-            ).fetchone()
-            spelled, base = row or ("unknown", "unknown")
-            found.append(Column(name, spelled, base))
-        return found
+        facts = self._facts([oid for _, oid, _ in described])
+        spelled = self._run(
+            "select format_type(oid, modifier)"
+            " from unnest($1::oid[], $2::int[]) with ordinality as d (oid, modifier, place) order by place",
+            [[oid for _, oid, _ in described], [modifier for _, _, modifier in described]],
+        ).fetchall()
+        return [
+            _column(name, kind, facts.get(oid, UNKNOWN))
+            for (name, oid, _), (kind,) in zip(described, spelled, strict=True)
+        ]
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         rows = self._run(catalog.UNIQUE, [self._oid(relation_name)]).fetchall()
         return any(not_null and set(names) <= set(columns) for names, not_null in rows)
 
     def comparable(self, expression: str, column: Column) -> str:
-        if column.base.lstrip("_") in _BY_TEXT:
-            return f"({expression})::text"
-        return f'{expression} collate "C"' if column.base in _COLLATED else expression
+        return column.compared.replace("{}", expression)
 
     def packed(self, expression: str, column: Column) -> str:
         if column.base == "numeric":
-            return f"trim_scale({expression})::text"
-        if column.base not in ("float4", "float8"):
-            return f"({expression})::text"
-        if int(self.one("select current_setting('extra_float_digits')")[0]) < 1:
+            return f"pg_catalog.trim_scale({expression})::text"
+        if column.rounded and int(self.one("select current_setting('extra_float_digits')")[0]) < 1:
             raise NotComparable(
                 f"{column.name} is one of so many columns that its text is compared, and this database rounds that: "
                 "alter role ... set extra_float_digits = 1, or leave it out with meta.reconcile.ignore"
             )
-        return f"({expression} + 0)::text"  # the sum of -0 and 0 is 0
+        # the sum of -0 and 0 is 0
+        return f"({expression} + 0)::text" if column.base in ("float4", "float8") else f"({expression})::text"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters
@@ -408,6 +418,41 @@ def _decoded(fetch: Callable[[], T]) -> T:
         return fetch()
     except UnicodeDecodeError as error:
         raise EvaluationFailed(_NOT_UTF8) from error
+
+
+def _column(
+    name: str,
+    spelled: str,
+    facts: TypeFacts,
+    nullable: bool = True,
+    generated: bool = False,
+    identity_always: bool = False,
+    collation: str | None = None,
+    nondeterministic: bool = False,
+) -> Column:
+    collatable = facts.base.lstrip("_") in _COLLATED
+    match facts.equality(spelled):
+        case Equality.BYTES:
+            compared = matched = f"{facts.send}({{}})"
+        case Equality.TEXT:
+            compared = matched = "({})::pg_catalog.text"
+        case Equality.VALUE:
+            compared = '{} collate "C"' if collatable else "{}"
+            # the collation of a table's column is known, and its index is sorted by it
+            by_index = not collatable or (collation is not None and not nondeterministic)
+            matched = "{}" if by_index else compared
+    return Column(
+        name,
+        spelled,
+        facts.base,
+        nullable,
+        generated,
+        identity_always,
+        collation,
+        compared=compared,
+        matched=matched,
+        rounded=facts.rounded,
+    )
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,16 +1,65 @@
-"""What Postgres knows of its tables: queries of its catalog, each by a table's oid ($1) unless it says otherwise."""
+"""Queries of Postgres' catalog, each by the oid of a table ($1) unless its comment says otherwise."""
 
 COLUMNS = """
-    select a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname),
-           not a.attnotnull, a.attgenerated <> '', a.attidentity = 'a',
-           quote_ident(n.nspname) || '.' || quote_ident(l.collname)
+    select a.attname, format_type(a.atttypid, a.atttypmod), not a.attnotnull, a.attgenerated <> '',
+           a.attidentity = 'a', quote_ident(n.nspname) || '.' || quote_ident(l.collname),
+           not coalesce(l.collisdeterministic, true), a.atttypid::bigint
     from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
-    left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
     left join pg_collation l on l.oid = a.attcollation
     left join pg_namespace n on n.oid = l.collnamespace
     where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
     order by a.attnum
+"""
+# By oids of types ($1): what each is made of. Domains, arrays, composites, ranges and multiranges are followed to the
+# types that hold their values; of each of these the name, and whether a collation that is not deterministic orders it.
+TYPES = """
+    with recursive
+    base as (
+        select oid as root, oid as type from pg_type where oid = any($1::oid[])
+        union all
+        select base.root, t.typbasetype from base join pg_type t on t.oid = base.type where t.typtype = 'd'
+    ),
+    tree as (
+        select oid as root, oid as type, 0::oid as collation from pg_type where oid = any($1::oid[])
+        union
+        select tree.root, part.type, part.collation
+        from tree
+        join pg_type t on t.oid = tree.type
+        cross join lateral (
+            select t.typbasetype as type, t.typcollation as collation where t.typtype = 'd'
+            union all
+            select t.typelem, 0::oid where t.typtype = 'b' and t.typcategory = 'A' and t.typelem <> 0
+            union all
+            select a.atttypid, a.attcollation from pg_attribute a
+            where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+            union all
+            select r.rngsubtype, r.rngcollation from pg_range r where r.rngtypid = t.oid
+            union all
+            select r.rngtypid, 0::oid from pg_range r where t.typtype = 'm' and r.rngmultitypid = t.oid
+        ) as part
+    ),
+    leaves as (
+        select tree.root,
+               array_agg(case when t.typtype = 'e' then 'enum'
+                              when t.typnamespace = 'pg_catalog'::regnamespace then t.typname::text
+                              else t.typnamespace::regnamespace || '.' || t.typname end) as names,
+               bool_and(t.typsend <> 0) as binary_form
+        from tree join pg_type t on t.oid = tree.type
+        where t.typtype in ('b', 'e', 'p') and not (t.typcategory = 'A' and t.typelem <> 0)
+        group by tree.root
+    )
+    select base.root::bigint, b.typname, b.typtype,
+           case when leaves.binary_form then quote_ident(n.nspname) || '.' || quote_ident(f.proname) end,
+           leaves.names,
+           exists (select from tree join pg_collation l on l.oid = tree.collation
+                   where tree.root = base.root and not l.collisdeterministic)
+    from base
+    join pg_type b on b.oid = base.type and b.typtype <> 'd'
+    left join leaves on leaves.root = base.root
+    -- a few types use the function of another type, which SQL cannot call for them
+    left join pg_proc f on f.oid = b.typsend
+        and (f.proargtypes[0] = b.oid or (select typtype = 'p' from pg_type where oid = f.proargtypes[0]))
+    left join pg_namespace n on n.oid = f.pronamespace
 """
 UNIQUE = """
     select array_agg(a.attname::text order by a.attname), bool_and(a.attnotnull)
