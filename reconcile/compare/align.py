@@ -42,9 +42,9 @@ def prepare(
     """Line two sides up by column name. Columns on one side, or of types that do not match, are named and not compared.
 
     With ``widths_matter`` False integers of any width match: between two databases one number has many types.
-    With ``carry`` ignored columns come along uncompared: a row to insert needs their values too.
-    ``relation`` names the table that the actual side is a plain scan of, where it is one.
-    Raises NotComparable where a key column stands on one side only.
+    With ``carry`` ignored columns are read too, without being compared: a row to insert needs their values.
+    ``relation`` names the table of which the actual side is a plain scan, if it is one.
+    Raises NotComparable if a key column exists on one side only.
     """
     tolerance = tolerance or {}
     left = {column.name: column for column in expected_columns}
@@ -73,11 +73,8 @@ def prepare(
                     f"the key column {name} is {left[name].type} in the definition and {right[name].type} in the table"
                 )
         elif name not in key_columns:
-            expressions = engine.comparable("{}", left[name]), engine.comparable("{}", right[name])
-            if len(columns) < _WIDE or name in tolerance:
-                columns.append(ComparedColumn(name, *expressions, tolerance.get(name), ignored))
-            else:
-                columns.append(ComparedColumn(name, ignored=ignored, packed=engine.packed(quote(name), left[name])))
+            packed = len(columns) >= _WIDE and name not in tolerance
+            columns.append(_compared(engine, left[name], right[name], tolerance.get(name), ignored, packed))
     expected = engine.given(expected_sql)
     as_of = engine.given(as_of_sql) if parts and as_of_sql is not None else None
     comparison = Comparison(
@@ -85,6 +82,15 @@ def prepare(
     )
     unique = bool(parts) and relation is not None and engine.has_unique_index(relation, key)
     return Prepared(comparison, tuple(actual_columns), tuple(changes), unique, relation)
+
+
+def _compared(
+    engine: Engine, left: Column, right: Column, tolerance: float | None, ignored: bool, packed: bool
+) -> ComparedColumn:
+    if packed:
+        return ComparedColumn(left.name, ignored=ignored, packed=engine.packed(quote(left.name), left))
+    forms = engine.comparable("{}", left), engine.comparable("{}", right)
+    return ComparedColumn(left.name, *forms, tolerance, ignored)
 
 
 def _key_part(
