@@ -1,30 +1,37 @@
-"""Which models the slot vouches for, and since when; how one comes to be vouched for, and how it stops to be.
+"""Which models are captured, and since when; how a model becomes captured, and when it stops to be.
 
-A model is vouched for from the snapshot on in which it was proven level. Before that snapshot begins it is noted as
-being swept, so that whoever reads the slot meanwhile stores its changes too.
+A model is captured from the snapshot on in which a sweep proved it level. Before that snapshot begins it is noted as
+being swept, so that whoever reads the slot meanwhile stores its changes too. The proof holds as long as the state on
+which it rests (``proof_state``) stays as it was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reconcile.capture.changed_keys import Key, plain
-from reconcile.capture.key_mapping import Mapping, mappings
-from reconcile.capture.tables import TABLE
+from reconcile.capture.dependencies import Dependencies, dependencies_of
+from reconcile.capture.key_columns import KeyColumn, canonical_keys_sql, key_columns, sample_sql
+from reconcile.capture.key_mapping import Mapping
+from reconcile.capture.proof_state import difference, state_of
+from reconcile.capture.publication import Publication, TableState, table_named, table_of
+from reconcile.compare.align import stored_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed
 
+_SAMPLE = 10  # keys per table on which the mapping is checked when a model is proven
+
 
 @dataclass(frozen=True)
 class DirtyKeys:
-    """A model's dirty keys; ``every_key`` says why any key may have changed. ``since``: the LSN of the proof."""
+    """Canonical keys that may have drifted since the LSN ``since``; ``every_key``: why any key may have changed."""
 
     keys: tuple[Key, ...]
     every_key: str | None
@@ -32,32 +39,26 @@ class DirtyKeys:
 
 
 @dataclass(frozen=True)
-class TableState:
-    """A relation as capture sees it. ``identity``: what its updates and deletes tell ('full', or columns)."""
+class _Tables:
+    """What a model reads (by name) and its own table, each fit to be captured."""
 
-    relation: str
-    oid: int
-    file_node: int
-    identity: str
-    unfit: str | None
-    spelled: str
+    own: TableState
+    sources: dict[str, TableState]
+    key: tuple[KeyColumn, ...]
+    depends: Dependencies
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why the changes of a model cannot be captured."""
+
+    reason: str
 
     @property
-    def why_not(self) -> str | None:
-        """Why its changes cannot be captured, and what mends it."""
-        if self.unfit is not None:
-            return f"{plain(self.relation)} cannot be captured: {self.unfit}"
-        if not self.identity:
-            return (
-                f"{plain(self.relation)} has neither a primary key nor a replica identity; add one, or:"
-                f" alter table {self.spelled} replica identity full"
-            )
-        return None
-
-    def tells(self, columns: Iterable[str]) -> bool:
-        """Whether every change of a row tells these columns, as they were and as they are."""
-        told = {name.strip().strip('"') for name in self.identity.split(", ")}
-        return self.identity == "full" or set(columns) <= told
+    def fix(self) -> str | None:
+        """The statement that the reason ends with."""
+        end = self.reason.rpartition(": ")[2]
+        return end if end.startswith("alter table") else None
 
 
 class Coverage:
@@ -65,21 +66,29 @@ class Coverage:
 
     def __init__(self, engine: PostgresEngine, slot: str) -> None:
         self._engine, self._slot = engine, slot
+        self.publication = Publication(engine, slot)
 
     def why_not(self, definition: Definition) -> str | None:
-        """Why the slot does not vouch for the model as it is now; None where it does."""
+        """Why the model is not captured as it is now; None if it is."""
         rows = self._engine.rows(
-            f"select sweep is null, fingerprint, tables from {SCHEMA}.capture_model where slot = $1 and model = $2",
+            f"select sweep is null, fingerprint, tables, depends, state from {SCHEMA}.capture_model"
+            " where slot = $1 and model = $2",
             [self._slot, definition.unique_id],
         )
         if not rows or not rows[0][0]:
             return "it was not proven level since its changes are captured"
-        _, known, tables = rows[0]
+        _, known, tables, depends, state = rows[0]
         if known != fingerprint(definition):
             return "its SQL or its settings changed"
-        published = self.published()
+        now = state_of(self._engine, self._slot, depends, tables[definition.relation_name][0])
+        if state == now:
+            return None
+        return self._replaced(tables) or difference(state, now)
+
+    def _replaced(self, tables: dict[str, list[int]]) -> str | None:
+        published = self.publication.published()
         for relation, (oid, file_node) in tables.items():
-            found = self.table(relation)
+            found = table_named(self._engine, relation)
             if found is None or found.oid != oid:
                 return f"{plain(relation)} was replaced (a full refresh makes a new table)"
             if found.file_node != file_node:
@@ -88,8 +97,8 @@ class Coverage:
                 return f"{plain(relation)} is not published any more, or by other columns"
         return None
 
-    def keys(self, definition: Definition) -> DirtyKeys:
-        """What may have drifted since the model was vouched for."""
+    def dirty_keys(self, definition: Definition) -> DirtyKeys:
+        """What may have drifted since the model was proven level."""
         since = self._engine.one(
             f"select since_lsn::text from {SCHEMA}.capture_model where slot = $1 and model = $2",
             [self._slot, definition.unique_id],
@@ -105,7 +114,7 @@ class Coverage:
         """The model's dirty keys and what made them dirty, as one text."""
         return str(
             self._engine.one(
-                "select coalesce(md5(string_agg(key::text || xid, ' ' order by key, xid)), '')"
+                "select coalesce(md5(string_agg(hash::text || xid, ' ' order by hash, xid)), '')"
                 f" from {SCHEMA}.capture_key where slot = $1 and model = $2",
                 [self._slot, definition.unique_id],
             )[0]
@@ -113,19 +122,23 @@ class Coverage:
 
     def begin(self, definition: Definition) -> tuple[str | None, str | None]:
         """Before the snapshot of a sweep: note the model, publish its tables. Returns the sweep's token, or why the
-        model cannot be vouched for."""
-        found, why = self.publish(definition)
-        if why is not None:
-            return None, why
-        tables, _ = self.fit(definition)
-        found[definition.relation_name] = Mapping(definition.key)
-        token = uuid.uuid4().hex
+        model cannot be captured."""
+        found = self.publish(definition)
+        if isinstance(found, Unfit):
+            return None, found.reason
+        tables, mapped = found
+        mapped[definition.relation_name] = Mapping(definition.key, types=tuple(part.type for part in tables.key))
+        everything = {definition.relation_name: tables.own, **tables.sources}
+        depends, token = tables.depends.as_dict(), uuid.uuid4().hex
         self._engine.execute(
             f"""
-            insert into {SCHEMA}.capture_model as noted (slot, model, sweep, fingerprint, key, tables, mappings)
-            values ($1, $2, $3, $4, $5::text[], $6::jsonb, $7::jsonb)
+            insert into {SCHEMA}.capture_model as noted
+                (slot, model, sweep, fingerprint, key, key_types, tables, mappings, depends, state)
+            values ($1, $2, $3, $4, $5::text[], $6::text[], $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb)
             on conflict (slot, model) do update set sweep = excluded.sweep, fingerprint = excluded.fingerprint,
-                key = excluded.key, tables = excluded.tables, mappings = excluded.mappings, since_lsn = null
+                key = excluded.key, key_types = excluded.key_types, tables = excluded.tables,
+                mappings = excluded.mappings, depends = excluded.depends, state = excluded.state, since_lsn = null,
+                audited_keys = 0, audited_since = null
             """,
             [
                 self._slot,
@@ -133,50 +146,91 @@ class Coverage:
                 token,
                 fingerprint(definition),
                 list(definition.key),
-                json.dumps({name: [state.oid, state.file_node] for name, state in tables.items()}),
-                json.dumps({name: mapping.as_dict() for name, mapping in found.items()}),
+                [part.type for part in tables.key],
+                json.dumps({name: [table.oid, table.file_node] for name, table in everything.items()}),
+                json.dumps({name: mapping.as_dict() for name, mapping in mapped.items()}),
+                json.dumps(depends),
+                json.dumps(state_of(self._engine, self._slot, depends, tables.own.oid)),
             ],
         )
         return token, None
 
-    def publish(self, definition: Definition) -> tuple[dict[str, Mapping], str | None]:
-        """Publish the tables of a model: how its sources name its keys; or why its changes cannot be captured."""
-        tables, why = self.fit(definition)
-        if why is not None:
-            return {}, why
-        found = self._mappings(definition)
-        for relation, mapping in found.items():
-            state = tables[relation]
-            needs = mapping.columns if mapping.columns is not None else ("every column",) if mapping.query else ()
-            if not state.tells(needs):
-                mend = f"alter table {state.spelled} replica identity full"
-                return {}, f"{plain(relation)} does not tell {needs[0]} of rows that change: {mend}"
-        return found, self._publish(tables)
+    def publish(self, definition: Definition) -> tuple[_Tables, dict[str, Mapping]] | Unfit:
+        """Publish the tables of a model, and find how its sources name its keys."""
+        found = self.fit(definition)
+        if isinstance(found, Unfit):
+            return found
+        mapped = self._mappings(definition, found)
+        for relation, mapping in mapped.items():
+            table = found.sources[relation]
+            needed = mapping.columns if mapping.columns is not None else ("every column",) if mapping.query else ()
+            if not table.sends(needed):
+                lacking = next((name for name in needed if not table.sends([name])), needed[0])
+                fix = f"alter table {table.relation} replica identity full"
+                return Unfit(f"{plain(relation)} does not send {lacking} of rows that change: {fix}")
+        why = self._contradicted(definition, found, mapped) or self.publication.add(
+            [found.own, *found.sources.values()]
+        )
+        return Unfit(why) if why is not None else (found, mapped)
 
-    def mapped(self, definition: Definition) -> dict[str, str]:
-        """In words: how the rows of each source name the model's keys."""
-        return {plain(relation): mapping.said() for relation, mapping in self._mappings(definition).items()}
+    def describe(self, definition: Definition) -> dict[str, str]:
+        """As text: how the rows of each source name the model's keys; or why they cannot be captured."""
+        found = self.fit(definition)
+        if isinstance(found, Unfit):
+            return {"none": found.reason}
+        return {plain(name): mapping.describe() for name, mapping in self._mappings(definition, found).items()}
 
-    def _mappings(self, definition: Definition) -> dict[str, Mapping]:
-        columns = {c.name: c for c in self._engine.table_columns(definition.relation_name) or ()}
-        return mappings(self._engine, definition, [columns[name] for name in definition.key])
+    def _mappings(self, definition: Definition, tables: _Tables) -> dict[str, Mapping]:
+        from reconcile.capture.key_proof import mappings  # sqlglot's import takes longer than a check
+
+        oids = {name: table.oid for name, table in tables.sources.items()}
+        return mappings(self._engine, definition, tables.key, oids)
+
+    def _contradicted(self, definition: Definition, tables: _Tables, mapped: dict[str, Mapping]) -> str | None:
+        """Whether real rows contradict the mappings, on keys from random pages of each table."""
+        from reconcile.capture.key_proof import mapping_error
+
+        columns = {column.name: column for column in self._engine.table_columns(tables.own.relation) or ()}
+        places = [(tables.own.relation, tables.own.oid, definition.key)] + [
+            (name, tables.sources[name].oid, mapping.columns)
+            for name, mapping in mapped.items()
+            if mapping.columns is not None
+        ]
+        sample = self._random_keys(places, [part.type for part in tables.key], _SAMPLE)
+        return mapping_error(self._engine, definition, mapped, [columns[name] for name in definition.key], sample)
+
+    def _random_keys(
+        self, places: Sequence[tuple[str, int, tuple[str, ...]]], types: Sequence[str], count: int
+    ) -> list[Key]:
+        """Keys from random pages of each table (its name, its oid, the columns that carry the key)."""
+        found: dict[Key, None] = {}
+        for relation, oid, columns in places:
+            statement = sample_sql(relation, columns, tuple(types), count)
+            with suppress(EvaluationFailed), self._engine.transaction():  # a value that cannot be cast is no key
+                rows = self._engine.rows(statement, [oid])
+                found.update(dict.fromkeys(tuple(key) for (key,) in rows if None not in key))
+        return list(found)
 
     def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
-        """After a sweep in ``snapshot`` found all but ``drifted`` keys level: vouch for the model from then on. Why it
-        is not vouched for, where it is not."""
+        """After a sweep in ``snapshot`` found all but ``drifted`` keys level: the model is captured from then on. Why
+        it is not, otherwise."""
         engine, name, model = self._engine, self._slot, definition.unique_id
         with engine.transaction():
             rows = engine.rows(
-                f"select tables from {SCHEMA}.capture_model where slot = $1 and model = $2 and sweep = $3 for update",
+                f"select tables, depends, state from {SCHEMA}.capture_model"
+                " where slot = $1 and model = $2 and sweep = $3 for update",
                 [name, model, token],
             )
             if not rows:
                 return "another check of it began meanwhile"
-            oids = [oid for oid, _ in rows[0][0].values()]
+            tables, depends, state = rows[0]
+            now = state_of(engine, name, depends, tables[definition.relation_name][0])
+            if state != now:
+                return f"while it was compared, {difference(state, now)}"
             early = engine.rows(
                 f"select relation from {SCHEMA}.capture_table where slot = $1 and oid = any($2::oid[])"
                 " and since_xid > pg_snapshot_xmin($3::pg_snapshot)::text::bigint limit 1",
-                [name, oids, snapshot],
+                [name, [oid for oid, _ in tables.values()], snapshot],
             )
             if early:
                 return f"a transaction that began before {plain(early[0][0])} was published is still running"
@@ -184,7 +238,10 @@ class Coverage:
                 f"delete from {SCHEMA}.capture_key where slot = $1 and model = $2 and {_seen('$3')}",
                 [name, model, snapshot],
             )
-            self._add(model, drifted)
+            try:
+                self._add(model, self._canonical(model, drifted))
+            except EvaluationFailed as error:
+                return f"a key that differs cannot be stored ({error})"
             engine.execute(
                 f"update {SCHEMA}.capture_model set sweep = null, since = current_timestamp,"
                 " since_lsn = pg_current_wal_lsn() where slot = $1 and model = $2",
@@ -192,135 +249,152 @@ class Coverage:
             )
         return None
 
-    def settle(self, definition: Definition, level: Sequence[Key], snapshot: str) -> None:
-        """These keys were found level in ``snapshot``: they are clean, but for what it does not see."""
+    def settle(self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], snapshot: str) -> None:
+        """Of the dirty keys ``compared`` in ``snapshot`` all but ``drifted`` are level: they are clean, unless a
+        transaction changed them that the snapshot does not see. Nothing is clean if a drifted key is not found again:
+        its text must not decide that it is forgotten."""
+        if not compared:
+            return
+        try:
+            still = set(self._canonical(definition.unique_id, drifted))
+        except EvaluationFailed:
+            return
+        with_null = any(None in key for key in still)  # they are compared together: "key is null"
+        if not {key for key in still if None not in key} <= set(compared):
+            return
+        level = [key for key in compared if key not in still and not (with_null and None in key)]
         if level:
             self._engine.execute(
-                f"delete from {SCHEMA}.capture_key where slot = $1 and model = $2 and key = any("
-                "  select array(select jsonb_array_elements_text(entry)) from jsonb_array_elements($3::jsonb) as entry"
+                f"delete from {SCHEMA}.capture_key where slot = $1 and model = $2 and hash = any("
+                "  select md5(array(select jsonb_array_elements_text(entry))::text)::uuid"
+                "  from jsonb_array_elements($3::jsonb) as entry"
                 f") and {_seen('$4')}",
                 [self._slot, definition.unique_id, json.dumps([list(key) for key in level]), snapshot],
             )
 
+    def audit_keys(self, definition: Definition, count: int) -> list[Key]:
+        """About ``count`` keys from random pages of the model's table and of its sources. They should all be level or
+        dirty: another result means that capture missed a change."""
+        if count < 1:
+            return []
+        tables, mapped, types = self._engine.one(
+            f"select tables, mappings, key_types from {SCHEMA}.capture_model where slot = $1 and model = $2",
+            [self._slot, definition.unique_id],
+        )
+        carried = [(name, Mapping.from_dict(body).columns) for name, body in mapped.items()]
+        places = [
+            (_without_database(name), tables[name][0], columns) for name, columns in carried if columns is not None
+        ]
+        return self._random_keys(places, types, -(-count // len(places)))
+
+    def audited(self, definition: Definition, count: int) -> None:
+        """Note that so many keys were audited and found level or dirty. It may be lost: nothing depends on it."""
+        with self._engine.transaction():
+            self._engine.execute("set local synchronous_commit = off")
+            self._engine.execute(
+                f"update {SCHEMA}.capture_model set audited_keys = audited_keys + $3,"
+                " audited_since = coalesce(audited_since, current_timestamp) where slot = $1 and model = $2",
+                [self._slot, definition.unique_id, count],
+            )
+
+    def revoke(self, definition: Definition) -> None:
+        """The proof of a model is no longer valid: only a sweep proves it again."""
+        for table in ("capture_key", "capture_model"):
+            self._engine.execute(
+                f"delete from {SCHEMA}.{table} where slot = $1 and model = $2", [self._slot, definition.unique_id]
+            )
+
     def forget(self) -> None:
-        """Vouch for no model any longer."""
+        """No model is captured any longer."""
         for table in ("capture_key", "capture_model"):
             self._engine.execute(f"delete from {SCHEMA}.{table} where slot = $1", [self._slot])
 
-    def fit(self, definition: Definition) -> tuple[dict[str, TableState], str | None]:
-        """The tables that a model depends on and its own, and why their changes cannot be captured, if so."""
+    def fit(self, definition: Definition) -> _Tables | Unfit:
+        """The tables that a model depends on and its own; or why their changes cannot be captured."""
         if not definition.key:
-            return {}, "it has no unique_key to look its rows up by"
+            return Unfit("it has no unique_key to look its rows up by")
         if definition.unverifiable is not None or definition.sql is None:
-            return {}, definition.unverifiable or "it has no definition"
+            return Unfit(definition.unverifiable or "it has no definition")
         if not definition.sources:
-            return {}, "what it reads is not known (--upstream shallow, or no source)"
-        tables = {}
-        for relation in [definition.relation_name, *definition.sources]:
-            state = self.table(relation)
-            if state is None:
-                return {}, f"{plain(relation)} does not exist"
-            if state.why_not is not None:
-                return {}, state.why_not
-            tables[relation] = state
-        own = tables[definition.relation_name]
-        if not own.tells(definition.key):
-            return {}, (
-                f"{plain(own.relation)} does not tell its key of rows that change:"
-                f" alter table {own.spelled} replica identity full"
+            return Unfit("what it reads is not known (--upstream shallow, or no source)")
+        own = table_named(self._engine, definition.relation_name)
+        if own is None:
+            return Unfit(f"{plain(definition.relation_name)} does not exist")
+        try:
+            depends = dependencies_of(self._engine, stored_sql(definition.sql, dict(definition.contract)))
+        except EvaluationFailed as error:
+            return Unfit(f"what it reads is not known ({error})")
+        found = [table for oid in depends.tables if (table := table_of(self._engine, oid)) is not None]
+        sources = {table.relation: table for table in found}
+        columns = key_columns(self._engine, own.oid)
+        why = depends.unknown or _why_unfit(own, sources) or _why_no_key(definition, own, columns)
+        if why is not None:
+            return Unfit(why)
+        return _Tables(own, sources, tuple(columns[name] for name in definition.key), depends)
+
+    def _canonical(self, model: str, keys: Sequence[Key]) -> list[Key]:
+        """Keys as a comparison prints them, in canonical text. Raises EvaluationFailed if one cannot be cast."""
+        if not keys:
+            return []
+        types = self._engine.one(
+            f"select key_types from {SCHEMA}.capture_model where slot = $1 and model = $2", [self._slot, model]
+        )[0]
+        with self._engine.transaction():
+            rows = self._engine.rows(
+                canonical_keys_sql(tuple((kind, kind) for kind in types)),
+                [json.dumps([[list(key), 0] for key in keys])],
             )
-        return tables, None
-
-    def table(self, relation: str) -> TableState | None:
-        schema_and_name = ".".join(relation.split(".")[-2:])
-        rows = self._engine.rows(TABLE, [schema_and_name])
-        return TableState(relation, *rows[0]) if rows else None
-
-    def published(self) -> dict[int, str]:
-        """By oid: the identity under which each table is published, as far as the server still publishes it so."""
-        rows = self._engine.rows(
-            f"""
-            select t.oid::bigint, t.identity from {SCHEMA}.capture_table t
-            join pg_publication_rel r on r.prrelid = t.oid
-            join pg_publication p on p.oid = r.prpubid and p.pubname = t.slot
-            where t.slot = $1
-            """,
-            [self._slot],
-        )
-        return {oid: identity for oid, identity in rows}
-
-    def spare_writers(self) -> list[str]:
-        """Take tables out of the publication that have lost their identity: their writers would be refused."""
-        rows = self._engine.rows(
-            """
-            select c.oid::regclass::text from pg_publication p
-            join pg_publication_rel r on r.prpubid = p.oid
-            join pg_class c on c.oid = r.prrelid
-            where p.pubname = $1 and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (
-                select 1 from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid
-            ))
-            """,
-            [self._slot],
-        )
-        for (spelled,) in rows:
-            self._engine.execute(f'alter publication "{self._slot}" drop table {spelled}')
-        return [spelled for (spelled,) in rows]
-
-    def _publish(self, tables: dict[str, TableState]) -> str | None:
-        """Publish what is not published yet; why that cannot be done."""
-        published = self.published()
-        for state in tables.values():
-            if published.get(state.oid) == state.identity:
-                continue
-            columns = "" if state.identity == "full" else f" ({state.identity})"
-            publication = f'alter publication "{self._slot}"'
-            try:
-                with self._engine.transaction():
-                    if self._is_member(state.oid):
-                        self._engine.execute(f"{publication} drop table {state.spelled}")
-                    self._engine.execute(f"{publication} add table {state.spelled}{columns}")
-            except EvaluationFailed as error:
-                return f"{plain(state.relation)} is not published ({error}): its owner has to run reconcile setup"
-            # only transactions that begin from here on are sure to be told whole
-            self._engine.execute(
-                f"insert into {SCHEMA}.capture_table (slot, oid, relation, identity, since_xid)"
-                " values ($1, $2, $3, $4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"
-                " on conflict (slot, oid) do update set identity = excluded.identity, since_xid = excluded.since_xid",
-                [self._slot, state.oid, state.relation, state.identity],
-            )
-        return None
-
-    def _is_member(self, oid: int) -> bool:
-        return bool(
-            self._engine.rows(
-                "select 1 from pg_publication_rel r join pg_publication p on p.oid = r.prpubid"
-                " where p.pubname = $1 and r.prrelid = $2",
-                [self._slot, oid],
-            )
-        )
+        return [tuple(key) for key, _ in rows]
 
     def _add(self, model: str, keys: Sequence[Key]) -> None:
         self._engine.execute(
-            f"insert into {SCHEMA}.capture_key (slot, model, key, xid)"
-            " select $1, $2, array(select jsonb_array_elements_text(entry)), 0"
-            " from jsonb_array_elements($3::jsonb) as entry on conflict do nothing",
+            f"insert into {SCHEMA}.capture_key (slot, model, hash, key, xid)"
+            " select $1, $2, md5(key::text)::uuid, key, 0 from ("
+            "   select array(select jsonb_array_elements_text(entry)) as key"
+            "   from jsonb_array_elements($3::jsonb) as entry"
+            " ) as drifted on conflict do nothing",
             [self._slot, model, json.dumps([list(key) for key in keys])],
         )
 
 
+def _why_unfit(own: TableState, sources: dict[str, TableState]) -> str | None:
+    if not sources:
+        return "it reads no table"
+    if own.relation in sources:
+        return "its definition reads its own table"
+    return next((table.why_not for table in [own, *sources.values()] if table.why_not is not None), None)
+
+
+def _why_no_key(definition: Definition, own: TableState, columns: dict[str, KeyColumn]) -> str | None:
+    for name in definition.key:
+        if name not in columns:
+            return f"its key {name} is not a column of its table"
+        if columns[name].why_not is not None:
+            return f"its key cannot be stored: {columns[name].why_not}"
+    if not own.sends(definition.key):
+        fix = f"alter table {own.relation} replica identity full"
+        return f"{plain(own.relation)} does not send its key of rows that change: {fix}"
+    return None
+
+
 def fingerprint(definition: Definition) -> str:
-    """What a verdict on the model rests on, beside the data: its SQL, key and settings."""
+    """What a verdict on the model rests on, beside the database: its SQL, key and settings. The end of the last batch
+    of a microbatch model is part of the SQL: when it moves, rows that were not expected before are."""
     settings = definition.settings
     rests_on = [
-        re.sub(r"'[^']*' /\* until \*/", "", definition.sql or ""),
+        definition.sql or "",
         definition.relation_name,
         definition.key,
         sorted(definition.contract.items()),
         sorted(settings.ignore),
         sorted(settings.tolerance.items()),
-        sorted((name, str(said)) for name, said in settings.key_from.items()),
+        sorted((name, str(columns)) for name, columns in settings.key_from.items()),
     ]
     return hashlib.sha256(json.dumps(rests_on).encode()).hexdigest()
+
+
+def _without_database(relation: str) -> str:
+    return ".".join(relation.split(".")[-2:])
 
 
 def _seen(snapshot: str) -> str:

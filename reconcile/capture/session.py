@@ -1,4 +1,4 @@
-"""Capture as a check uses it: by which way a model is judged, what of it has to be compared, and what that proves."""
+"""Capture as a check uses it: how a model is judged, which of its keys are compared, and what that proves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 from reconcile.capture.changed_keys import Key
 from reconcile.capture.coverage import Coverage, DirtyKeys
+from reconcile.capture.publication import Publication
 from reconcile.capture.slot import Slot, SlotLost, slot_name
+from reconcile.capture.tables import TABLES
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
 from reconcile.engines.factory import open_engine
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
-from reconcile.errors import ReconcileError
+from reconcile.errors import EvaluationFailed, ReconcileError
 from reconcile.state.schema import VERSION, settle_in, version_of
 
 log = logging.getLogger("reconcile")
@@ -23,8 +25,8 @@ log = logging.getLogger("reconcile")
 
 @dataclass(frozen=True)
 class Route:
-    """How a model is to be judged. ``swept`` says why every row must be read (None: its dirty keys are enough);
-    ``token`` names the sweep where its result is to be vouched for from then on."""
+    """How a model is judged. ``swept``: why every row must be read (None: its dirty keys are enough). ``token``: names
+    the sweep after which the model is captured."""
 
     swept: str | None
     token: str | None = None
@@ -33,7 +35,7 @@ class Route:
 
 @dataclass
 class CaptureSession:
-    """One slot, as one run uses it. Safe to share between threads."""
+    """One slot in one run. Safe to share between threads."""
 
     engine: PostgresEngine
     slot: Slot
@@ -42,12 +44,12 @@ class CaptureSession:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def route(self, definition: Definition, forced: bool = False) -> Route:
-        """By dirty keys where the slot vouches for the model, else by a sweep, and why. ``forced``: no sweep."""
+        """By dirty keys if the model is captured, else by a sweep, with the reason. ``forced``: no sweep."""
         with self._lock:
             why = self.coverage.why_not(definition)
             if why is None:
-                found = self.coverage.keys(definition)
-                if found.every_key is None:  # as far as the slot was read; ``keys`` reads on
+                found = self.coverage.dirty_keys(definition)
+                if found.every_key is None:  # as far as the slot was read; ``dirty_keys`` reads on
                     return Route(None, since=found.since)
                 why = found.every_key
             if not self._read():
@@ -55,44 +57,59 @@ class CaptureSession:
             return Route(why) if forced else self._sweep(definition, why)
 
     def sweep(self, definition: Definition, why: str) -> Route:
-        """A sweep that its result is to be vouched for."""
+        """A sweep after which the model is captured."""
         with self._lock:
             return Route(self._not_any_more()) if self.lost is not None else self._sweep(definition, why)
 
     def dirty_keys(self, definition: Definition) -> DirtyKeys:
-        """Inside the snapshot of the comparison: every key that may differ in it; ``every_key`` where any may."""
+        """After the snapshot of the comparison began: every key that may differ in it, or ``every_key`` if any may."""
         with self._lock:
             self._read()
             why = self.lost or self.coverage.why_not(definition)
-            return DirtyKeys((), why, "") if why is not None else self.coverage.keys(definition)
+            return DirtyKeys((), why, "") if why is not None else self.coverage.dirty_keys(definition)
 
-    def settle(self, definition: Definition, level: Sequence[Key], snapshot: str) -> None:
+    def audit_keys(self, definition: Definition) -> list[Key]:
+        """Random keys to compare with the dirty ones: a difference in them is a change that capture missed."""
         with self._lock:
-            self.coverage.settle(definition, level, snapshot)
+            return self.coverage.audit_keys(definition, definition.settings.audit_keys)
+
+    def audited(self, definition: Definition, count: int) -> None:
+        """So many random keys were compared, and none differed that was not dirty."""
+        with self._lock:
+            self.coverage.audited(definition, count)
+
+    def revoke(self, definition: Definition) -> None:
+        """Capture missed a change of the model: only a sweep proves it again."""
+        with self._lock:
+            self.coverage.revoke(definition)
+
+    def settle(self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], snapshot: str) -> None:
+        """Of the dirty keys ``compared`` in ``snapshot`` only ``drifted`` (as the comparison prints them) differ."""
+        with self._lock:
+            self.coverage.settle(definition, compared, drifted, snapshot)
 
     def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
-        """Why the swept model is not vouched for from now on; None where it is."""
+        """Why the swept model is not captured from now on; None if it is."""
         with self._lock:
             return self.coverage.finish(definition, token, snapshot, drifted)
 
     def why_swept(self, definition: Definition) -> str | None:
-        """Why a check would sweep the model, as far as the slot was read; None where it would not."""
+        """Why a check would sweep the model, as far as the slot was read; None if it would not."""
         with self._lock:
-            return self.coverage.why_not(definition) or self.coverage.keys(definition).every_key
+            return self.coverage.why_not(definition) or self.coverage.dirty_keys(definition).every_key
 
     def describe(self, definition: Definition) -> dict[str, str]:
-        """In words, how the rows of each source name the model's keys; or why they cannot be captured."""
+        """As text: how the rows of each source name the model's keys; or why they cannot be captured."""
         with self._lock:
-            _, why = self.coverage.fit(definition)
-            return {"none": why} if why is not None else self.coverage.mapped(definition)
+            return self.coverage.describe(definition)
 
     def mark(self, definition: Definition) -> str:
-        """What has to be judged of a model: another text once there is more."""
+        """A text that changes when more of the model has to be judged."""
         with self._lock:
             return self.lost or self.coverage.why_not(definition) or self.coverage.mark(definition)
 
     def read(self) -> None:
-        """Store what changed meanwhile."""
+        """Store the changes since the last read."""
         with self._lock:
             self._read()
 
@@ -107,7 +124,7 @@ class CaptureSession:
         return Route(unfit or why, token)
 
     def _not_any_more(self) -> str:
-        return f"changes are not captured any more: {self.lost}; reconcile setup mends it"
+        return f"change capture stopped ({self.lost}). Run `reconcile setup` to resume it"
 
     def _read(self) -> bool:
         if self.lost is None:
@@ -142,6 +159,47 @@ class NotCaptured:
 Capture = Captured | NotCaptured
 
 
+# Canonical texts, current reads and a flushed log do not depend on defaults of the database, the role or the
+# environment: "repeatable read" as default made reading the slot fail, LATIN1 printed other bytes than are stored.
+_PINNED = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    # "on" would wait for a standby; "off" would leave the log unwritten behind the position that is read
+    "synchronous_commit": "local",
+}
+
+
+def pin(engine: PostgresEngine) -> None:
+    """Pin the settings of a session that reads or stores keys."""
+    for name, value in _PINNED.items():
+        engine.execute("select pg_catalog.set_config($1, $2, false)", [name, value])
+
+
+def _spare_writers(publication: Publication) -> None:
+    """Take tables out of the publication whose writers Postgres refuses because they are published."""
+    for table, why in publication.refused():
+        try:
+            publication.remove(table)
+        except EvaluationFailed as error:
+            fix = publication.removal(table)
+            log.error(
+                "updates and deletes of %s are refused because of change capture: %s (%s). Run: %s",
+                table,
+                why,
+                error,
+                fix,
+            )
+        else:
+            log.warning("%s is not published any more, because its writers would be refused: %s", table, why)
+
+
 def open_capture(project: Project) -> Capture:
     """Open the capture session of a project. Raises ReconcileError if the database cannot be reached."""
     if project.connection.adapter != "postgres":
@@ -153,16 +211,18 @@ def open_capture(project: Project) -> Capture:
             engine.close()
             return NotCaptured("its changes are not captured (reconcile setup)")
         version = version_of(engine)
-        if version != VERSION:
+        if version != VERSION or engine.table_columns(f"{SCHEMA}.capture_model") is None:
             with engine.transaction():
                 settle_in(engine, version)
+                for statement in TABLES:
+                    engine.execute(statement)
         name = name_of(project)
         if not engine.rows(f"select 1 from {SCHEMA}.capture where slot = $1", [name]):
             engine.close()
             return NotCaptured("its changes are not captured (reconcile setup)")
+        pin(engine)
         coverage = Coverage(engine, name)
-        for spelled in coverage.spare_writers():
-            log.warning("%s has lost its key: it is not published any more, or its writers would be refused", spelled)
+        _spare_writers(coverage.publication)
     except ReconcileError as error:
         engine.close()
         return NotCaptured(f"its changes cannot be read: {error}")

@@ -1,13 +1,14 @@
-"""``reconcile setup`` and ``teardown``, and what ``doctor`` says of capture."""
+"""``reconcile setup`` and ``teardown``, and what ``doctor`` reports about capture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 
-from reconcile.capture.coverage import Coverage
-from reconcile.capture.session import name_of
-from reconcile.capture.slot import state
+from reconcile.capture.coverage import Coverage, Unfit
+from reconcile.capture.publication import Publication
+from reconcile.capture.session import name_of, pin
+from reconcile.capture.slot import PREFIX, state
 from reconcile.capture.tables import NAMES, TABLES
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
@@ -29,8 +30,8 @@ _LIMIT = "10GB"
 def setup(project: Project, unbounded: bool = False) -> Iterator[Diagnosis]:
     """Create slot, publication and state, and publish the tables of the selected models. Can be repeated.
 
-    Where something that is needed is missing nothing is created: each thing is one finding, with what mends it.
-    ``unbounded`` takes a server that sets no limit to the log an abandoned slot keeps.
+    If something that is needed is missing, nothing is created: each thing is one finding, with its fix. ``unbounded``
+    accepts a server that does not limit the log an abandoned slot keeps.
     """
     if project.connection.adapter != "postgres":
         yield Diagnosis(Level.TROUBLE, "capture", "changes are captured on Postgres only: elsewhere checks sweep")
@@ -38,13 +39,14 @@ def setup(project: Project, unbounded: bool = False) -> Iterator[Diagnosis]:
     engine = open_engine(project.connection)
     assert isinstance(engine, PostgresEngine)
     try:
-        missing = list(_missing(engine, name_of(project), unbounded))
+        pin(engine)
+        missing = _missing(engine, name_of(project), unbounded)
         yield from missing
         if any(finding.level is Level.TROUBLE for finding in missing):
             return
         name = name_of(project)
         try:
-            yield from _create(engine, name)
+            yield from _create(engine, name, project)
         except EvaluationFailed as error:
             yield Diagnosis(Level.TROUBLE, "slot", f"{name} could not be created: {error}")
             return
@@ -56,7 +58,8 @@ def setup(project: Project, unbounded: bool = False) -> Iterator[Diagnosis]:
 
 
 def teardown(project: Project) -> Iterator[Diagnosis]:
-    """Drop slot, publication and state; the repair journal stays."""
+    """Drop slot, publication and state of the project; the repair journal stays. Slots and publications of other
+    projects in this database, or of this one under an older name, are listed with the statements that drop them."""
     if project.connection.adapter != "postgres":
         yield Diagnosis(Level.FINE, "capture", "nothing was set up")
         return
@@ -68,22 +71,50 @@ def teardown(project: Project) -> Iterator[Diagnosis]:
             engine.execute("select pg_drop_replication_slot($1)", [name])
             yield Diagnosis(Level.FINE, "slot", f"{name} is dropped")
         engine.execute(f'drop publication if exists "{name}"')
+        others = list(_others(engine, name))
         if engine.table_columns(f"{SCHEMA}.capture") is not None:
             for table in NAMES:
-                engine.execute(f"delete from {table} where slot = $1", [name])
-            if not engine.one(f"select count(*) from {SCHEMA}.capture")[0]:  # another project's capture goes on
+                if engine.table_columns(table) is not None:
+                    engine.execute(f"delete from {table} where slot = $1", [name])
+            if not engine.one(f"select count(*) from {SCHEMA}.capture")[0]:  # another project's capture continues
                 for table in NAMES:
-                    engine.execute(f"drop table {table}")
+                    engine.execute(f"drop table if exists {table}")
         move_out(engine)
-        yield Diagnosis(Level.FINE, "capture", "nothing of it is left")
+        yield from others
+        if not others:
+            yield Diagnosis(Level.FINE, "capture", "nothing of it is left")
     except EvaluationFailed as error:
-        yield Diagnosis(Level.TROUBLE, "capture", f"it could not be taken down: {error}")
+        yield Diagnosis(Level.TROUBLE, "capture", f"it could not be removed: {error}")
     finally:
         engine.close()
 
 
+_OTHERS = """
+    select coalesce(s.slot_name::text, p.pubname::text), s.slot_name is not null, p.pubname is not null,
+           pg_catalog.obj_description(p.oid, 'pg_publication')
+    from (
+        select slot_name from pg_catalog.pg_replication_slots
+        where database = current_database() and plugin = 'pgoutput'
+    ) as s
+    full join pg_catalog.pg_publication p on p.pubname = s.slot_name
+    where starts_with(coalesce(s.slot_name::text, p.pubname::text), $1)
+      and coalesce(s.slot_name::text, p.pubname::text) <> $2
+    order by 1
+"""
+
+
+def _others(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
+    """Slots and publications of capture in this database that are not this project's."""
+    for other, has_slot, has_publication, comment in engine.rows(_OTHERS, [PREFIX, name]):
+        drops = [f"select pg_drop_replication_slot('{other}')"] if has_slot else []
+        drops += [f'drop publication "{other}"'] if has_publication else []
+        owner = f" ({comment})" if comment else ""
+        problem = f"{other}{owner} is still in this database: another project's, or this one's under an older name"
+        yield Diagnosis(Level.WARNING, "capture", problem, "; ".join(drops))
+
+
 def capture_findings(engine: Engine, project: Project) -> Iterator[Diagnosis]:
-    """The slot's state and the models it vouches for."""
+    """The state of the slot, the published tables and the captured models."""
     if not isinstance(engine, PostgresEngine):
         return
     name = name_of(project)
@@ -102,32 +133,46 @@ def capture_findings(engine: Engine, project: Project) -> Iterator[Diagnosis]:
         yield Diagnosis(Level.TROUBLE, "capture", f"the slot {name} {why}: checks sweep", "reconcile setup")
         return
     yield _slot(name, slot, rows[0][0])
-    vouched = engine.rows(
+    publication = Publication(engine, name)
+    for table, reason in publication.refused():
+        problem = f"updates and deletes of {table} are refused because it is published: {reason}"
+        yield Diagnosis(Level.TROUBLE, "capture", problem, publication.removal(table))
+    if engine.table_columns(f"{SCHEMA}.capture_model") is not None:
+        yield from _models(engine, name)
+
+
+def _models(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
+    models = engine.rows(
         f"""
         select m.model, m.sweep is null, m.since_lsn::text, m.since::timestamp(0)::text,
-               count(k.key) filter (where k.key <> '{{}}'), max(k.why)
+               count(k.key) filter (where k.key <> '{{}}'), max(k.why), m.audited_keys,
+               m.audited_since::timestamp(0)::text
         from {SCHEMA}.capture_model m
         left join {SCHEMA}.capture_key k on k.slot = m.slot and k.model = m.model
-        where m.slot = $1 group by 1, 2, 3, 4 order by 1
+        where m.slot = $1 group by 1, 2, 3, 4, 7, 8 order by 1
         """,
         [name],
     )
-    for model, proven, lsn, since, dirty, why in vouched:
-        said = f"vouched for since {lsn} ({since}); {dirty:,} keys to compare" if proven else "not proven level yet"
-        yield Diagnosis(Level.FINE, model.rsplit(".", 1)[-1], f"capture: {said}" + (f"; a sweep: {why}" if why else ""))
+    for model, proven, lsn, since, dirty, why, audited, audited_since in models:
+        text = f"captured since {lsn} ({since}); {dirty:,} keys to compare" if proven else "not proven level yet"
+        if audited:
+            text += f"; {audited:,} random keys audited since {audited_since}"
+        if why:
+            text += f"; next a sweep: {why}"
+        yield Diagnosis(Level.FINE, model.rsplit(".", 1)[-1], f"capture: {text}")
 
 
 def _slot(name: str, slot: dict[str, object], seconds: int) -> Diagnosis:
     lag, kept, safe = (slot[key] for key in ("lag_bytes", "retained_bytes", "safe_bytes"))
-    said = f"{name}: {_size(lag)} behind, read {seconds:,} s ago, {_size(kept)} of the log kept"
+    text = f"{name}: {_size(lag)} behind, read {seconds:,} s ago, {_size(kept)} of the log kept"
     if not isinstance(safe, int):
         limit = f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf()"
-        return Diagnosis(Level.WARNING, "capture", f"{said}; without a limit an abandoned slot fills the disk", limit)
+        return Diagnosis(Level.WARNING, "capture", f"{text}; without a limit an abandoned slot fills the disk", limit)
     assert isinstance(kept, int)
     if slot["wal_status"] == "unreserved" or kept > _FULL * (kept + safe):
-        said += f"; it is invalidated after {_size(safe)} more"
-        return Diagnosis(Level.TROUBLE, "capture", said, "reconcile check reads it; or raise max_slot_wal_keep_size")
-    return Diagnosis(Level.FINE, "capture", f"{said}; {_size(safe)} more may be kept")
+        text += f"; it is invalidated after {_size(safe)} more"
+        return Diagnosis(Level.TROUBLE, "capture", text, "run reconcile check, or raise max_slot_wal_keep_size")
+    return Diagnosis(Level.FINE, "capture", f"{text}; {_size(safe)} more may be kept")
 
 
 def _size(count: object) -> str:
@@ -149,63 +194,105 @@ class _Server:
     idle_timeout: str | None
     role: str
     database: str
+    has_slot: bool
+    unbounded: bool
+
+    def texts(self) -> dict[str, object]:
+        return {**asdict(self), "quoted_role": quote(self.role), "quoted_database": quote(self.database)}
 
 
-def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> Iterator[Diagnosis]:
-    """What stands in the way of capture, each with the statement that mends it."""
+_SERVER = """
+    select current_setting('server_version_num')::int / 10000, current_setting('wal_level'),
+           (select rolreplication or rolsuper from pg_catalog.pg_roles where rolname = current_user)
+               or coalesce(
+                   (select pg_has_role(oid, 'usage') from pg_catalog.pg_roles where rolname = 'rds_replication'), false
+               ),
+           has_database_privilege(current_database(), 'create'),
+           current_setting('max_replication_slots')::int
+               - (select count(*) from pg_catalog.pg_replication_slots)::int,
+           current_setting('max_slot_wal_keep_size'), current_setting('idle_replication_slot_timeout', true),
+           current_user::text, current_database()::text
+"""
 
-    def trouble(about: str, said: str, mend: str) -> Diagnosis:
-        return Diagnosis(Level.TROUBLE, about, said, mend)
 
+@dataclass(frozen=True)
+class _Requirement:
+    """``holds``: whether the server meets it; ``problem`` and ``fix`` are shown if it does not."""
+
+    about: str
+    holds: Callable[[_Server], bool]
+    problem: str
+    fix: str
+    level: Level = Level.TROUBLE
+
+
+# The texts are formatted with the fields of _Server.
+_REQUIREMENTS = (
+    _Requirement(
+        "server", lambda s: s.version >= _OLDEST, "it is Postgres {version}", f"use Postgres {_OLDEST} or newer"
+    ),
+    _Requirement(
+        "server",
+        lambda s: s.wal_level == "logical",
+        "wal_level is {wal_level}, and capture needs logical",
+        "alter system set wal_level = 'logical', and restart the server",
+    ),
+    _Requirement(
+        "role",
+        lambda s: s.may_replicate,
+        "{role} may not read a replication slot",
+        "alter role {quoted_role} replication",
+    ),
+    _Requirement(
+        "role",
+        lambda s: s.may_publish,
+        "{role} may not create a publication",
+        "grant create on database {quoted_database} to {quoted_role}",
+    ),
+    _Requirement(
+        "server",
+        lambda s: s.free_slots > 0 or s.has_slot,
+        "it has no free replication slot",
+        "alter system set max_replication_slots to more, and restart the server",
+    ),
+    _Requirement(
+        "server",
+        lambda s: s.keep_size != "-1" or s.unbounded,
+        "nothing limits the log that an abandoned slot keeps: it can fill the disk",
+        f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf() (or --unbounded)",
+    ),
+    _Requirement(
+        "server",
+        lambda s: s.idle_timeout in (None, "0"),
+        "idle_replication_slot_timeout is {idle_timeout}: a slot that is not read for so long is invalidated",
+        "check more often than that, or set it to 0",
+        Level.WARNING,
+    ),
+)
+
+
+def _missing(engine: PostgresEngine, name: str, unbounded: bool) -> list[Diagnosis]:
+    """What prevents capture, each with the statement that fixes it."""
     if engine.pooled():
-        yield trouble(
-            "connection",
-            "it goes through a pooler, whose sessions change between transactions",
-            "give the profile the server's own address and port",
-        )
-        return
-    server = _Server(
-        *engine.one("""
-            select current_setting('server_version_num')::int / 10000, current_setting('wal_level'),
-                   (select rolreplication or rolsuper from pg_roles where rolname = current_user)
-                       or coalesce(
-                           (select pg_has_role(oid, 'usage') from pg_roles where rolname = 'rds_replication'), false
-                       ),
-                   has_database_privilege(current_database(), 'create'),
-                   current_setting('max_replication_slots')::int - (select count(*) from pg_replication_slots)::int,
-                   current_setting('max_slot_wal_keep_size'), current_setting('idle_replication_slot_timeout', true),
-                   current_user::text, current_database()::text
-        """)
-    )
-    role, database = quote(server.role), quote(server.database)
-    if server.version < _OLDEST:
-        yield trouble("server", f"it is Postgres {server.version}", f"use Postgres {_OLDEST} or newer")
-    if server.wal_level != "logical":
-        mend = "alter system set wal_level = 'logical', and restart the server"
-        yield trouble("server", f"wal_level is {server.wal_level}, and capture needs logical", mend)
-    if not server.may_replicate:
-        yield trouble("role", f"{server.role} may not read a replication slot", f"alter role {role} replication")
-    if not server.may_publish:
-        yield trouble(
-            "role", f"{server.role} may not create a publication", f"grant create on database {database} to {role}"
-        )
-    if server.free_slots < 1 and state(engine, name) is None:
-        mend = "alter system set max_replication_slots to more, and restart the server"
-        yield trouble("server", "it has no free replication slot", mend)
-    if server.keep_size == "-1" and not unbounded:
-        mend = f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf() (or --unbounded)"
-        yield trouble("server", "nothing limits the log that an abandoned slot keeps: it can fill the disk", mend)
-    if server.idle_timeout not in (None, "0"):
-        said = f"idle_replication_slot_timeout is {server.idle_timeout}: a slot not read for so long is invalidated"
-        yield Diagnosis(Level.WARNING, "server", said, "check more often than that, or set it to 0")
+        problem = "it goes through a pooler, whose sessions change between transactions"
+        return [Diagnosis(Level.TROUBLE, "connection", problem, "give the profile the server's own address and port")]
+    server = _Server(*(*engine.one(_SERVER), state(engine, name) is not None, unbounded))
+    texts = server.texts()
+    return [
+        Diagnosis(need.level, need.about, need.problem.format(**texts), need.fix.format(**texts))
+        for need in _REQUIREMENTS
+        if not need.holds(server)
+    ]
 
 
-def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
+def _create(engine: PostgresEngine, name: str, project: Project) -> Iterator[Diagnosis]:
     settle_in(engine, version_of(engine))
     for statement in TABLES:
         engine.execute(statement)
     if not engine.rows("select 1 from pg_publication where pubname = $1", [name]):
         engine.execute(f'create publication "{name}"')  # before the slot: it is looked up as of each change
+        owner = f"reconcile: change capture of project {project.name}, {project.connection.identity}"
+        engine.execute(f'comment on publication "{name}" is {engine.literal(owner)}')
     slot = state(engine, name)
     known = engine.rows(
         "select s.confirmed_flush_lsn <= c.position"
@@ -215,7 +302,7 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
         [name],
     )
     if slot is not None and slot["wal_status"] != "lost" and known == [(True,)]:
-        yield Diagnosis(Level.FINE, "slot", f"{name} stands already")
+        yield Diagnosis(Level.FINE, "slot", f"{name} exists already")
         return
     if slot is not None:
         engine.execute("select pg_drop_replication_slot($1)", [name])
@@ -226,8 +313,8 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
                 "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')", [name]
             )
         except EvaluationFailed as error:
-            said = f"{error}: it waits for every running transaction to end; end the long one, and run it again"
-            raise EvaluationFailed(said) from None
+            text = f"{error}: it waits for every running transaction to end; end the long one, and run it again"
+            raise EvaluationFailed(text) from None
     for table in ("capture_key", "capture_model", "capture_table"):
         engine.execute(f"delete from {SCHEMA}.{table} where slot = $1", [name])
     engine.execute(
@@ -240,21 +327,16 @@ def _create(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
 
 
 def _publish(coverage: Coverage, definition: Definition) -> Diagnosis:
-    """Publish a model's tables, as its next sweep would, so that nothing is in that sweep's way."""
+    """Publish a model's tables, as its next sweep would, so that nothing prevents capture after that sweep."""
     try:
-        mapped, why = coverage.publish(definition)
+        found = coverage.publish(definition)
     except ReconcileError as error:
-        mapped, why = {}, str(error)
-    if why is not None:
-        return Diagnosis(Level.WARNING, definition.name, f"it is swept always: {why}", _after_colon(why))
+        return Diagnosis(Level.WARNING, definition.name, f"it is always swept: {error}")
+    if isinstance(found, Unfit):
+        return Diagnosis(Level.WARNING, definition.name, f"it is always swept: {found.reason}", found.fix)
+    _, mapped = found
     costly = [mapping.why for mapping in mapped.values() if mapping.why is not None]
-    said = "captured from its next level check on"
+    text = "captured from its next level check on"
     if costly:
-        said += f"; a change of some sources costs a sweep: {'; '.join(costly)} (meta.reconcile.key_from can say)"
-    return Diagnosis(Level.FINE, definition.name, said)
-
-
-def _after_colon(why: str) -> str | None:
-    """The statement that a reason ends with."""
-    mend = why.rpartition(": ")[2]
-    return mend if mend.startswith("alter table") else None
+        text += f"; a change of some sources costs a sweep: {'; '.join(costly)} (declare meta.reconcile.key_from)"
+    return Diagnosis(Level.FINE, definition.name, text)

@@ -1,6 +1,7 @@
-"""The slot of a project in a database: what is read of it becomes dirty keys of the models that it touches.
+"""The slot of a project in a database: changes that are read from it become dirty keys of the models they touch.
 
-Read, store, commit, and only then advance: killed between the two, a change is read twice, which adds no key.
+Read, store, commit, and only then advance. If the process is killed in between, changes are read twice, which adds no
+key.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import hashlib
 import json
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +18,18 @@ import psycopg
 from reconcile.capture.changed_keys import Dirty, Marked, Model
 from reconcile.capture.key_mapping import Mapping
 from reconcile.capture.pgoutput import RelationMessage, Truncate, commit_end, decode
-from reconcile.capture.tables import CAP, CHANGES
+from reconcile.capture.tables import CAP, CHANGES, CHANGING_TRANSACTIONS
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
 
-_AT_ONCE = 50_000  # changes peeked at once; a longer transaction comes whole
-_MAX_CHANGES_PER_PEEK = 2 * CAP  # differing changes taken from one peek
+PREFIX = "reconcile_"  # of every slot and publication of ours
+_AT_ONCE = 50_000  # changes peeked at once; a longer transaction is peeked whole
+_MAX_CHANGES_PER_PEEK = 2 * CAP  # changes taken from one peek
 _VISIBLE_SECONDS = 10.0
 _BUSY_SECONDS = 5.0  # how long another session may have the slot
-# Whether a snapshot taken now sees all of these transactions, given by their lower 32 bits. One that is at or above the
-# snapshot's end is committing at this moment.
+# Whether a snapshot taken now sees all of these transactions, given by their lower 32 bits. A transaction at or above
+# the snapshot's end is committing at this moment.
 _VISIBLE = """
     select coalesce(bool_and(
         case when ((xmax - xid) & 4294967295) < 2147483648
@@ -37,26 +38,28 @@ _VISIBLE = """
     ), true)
     from unnest($1::bigint[]) as xid, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xmax) as now
 """
-# Above every transaction whose commit was in the log before this one began.
+# Higher than every transaction whose commit was in the log before this one began.
 _OWN_XID = "select pg_current_xact_id()::text::bigint"
 
 
 class SlotLost(ReconcileError):
-    """The slot cannot tell every change any more."""
+    """The slot no longer has every change."""
 
 
 def slot_name(project: str, database: str, schema: str) -> str:
-    """The name of slot and publication: one for a project's models in one schema, whoever checks them from where."""
+    """The name of slot and publication: one per project and target schema, on every machine and for every user."""
     digest = hashlib.sha256(f"{project}/{database}/{schema}".encode()).hexdigest()[:8]
     plain = re.sub(r"[^a-z0-9_]", "_", project.lower())[:40]
-    return f"reconcile_{plain}_{digest}"
+    return f"{PREFIX}{plain}_{digest}"
 
 
 @dataclass(frozen=True)
 class _Peeked:
-    """Messages with their transactions (32 bits), up to ``position``. ``cut``: there were too many to tell."""
+    """Messages with their transactions (32 bits), up to ``position``. ``cut``: there were too many, so only the
+    transactions are known."""
 
     changes: list[tuple[int, bytes]]
+    transactions: list[int]
     position: str
     cut: bool
 
@@ -70,7 +73,9 @@ class Slot:
 
     def read(self) -> str:
         """Store every change that is committed by now; the position (LSN) up to which. Raises SlotLost."""
-        # a commit that waits for its log: after it, all that anybody can see is in the log up to here
+        # Everything that a snapshot can see by now is in the log before this message, and its commit waits until the
+        # log is written up to it: open_capture pins synchronous_commit. With "off" (a default of many roles) the
+        # position read next was stale in 13 of 22 checks.
         self._engine.execute("select pg_logical_emit_message(true, 'reconcile', '')")
         target = str(self._engine.one("select pg_current_wal_flush_lsn()::text")[0])
         deadline = time.monotonic() + _BUSY_SECONDS
@@ -99,34 +104,38 @@ class Slot:
                 f"update {SCHEMA}.capture set position = $2::pg_lsn, read_at = current_timestamp where slot = $1",
                 [self.name, peeked.position],
             )
-        with suppress(EvaluationFailed):  # another session reads: it advances to where it got
+        try:
             self._advance(peeked.position)
+        except EvaluationFailed as error:  # another session reads the slot: it advances it
+            if not isinstance(error.__cause__, psycopg.errors.ObjectInUse):
+                raise
         return peeked.position
 
     def _peek(self, target: str) -> _Peeked:
         arguments = [self.name, target, _AT_ONCE, f'"{self.name}"', _MAX_CHANGES_PER_PEEK + 1]
         rows = self._engine.rows(CHANGES, arguments)
         if len(rows) > _MAX_CHANGES_PER_PEEK:
-            # which they are does not matter, nor what comes after them: any key may have changed by now
-            return _Peeked([], target, cut=True)
+            # any key may have changed, so only the transactions matter: their commits must be visible too
+            every = self._engine.rows(CHANGING_TRANSACTIONS, [self.name, target, f'"{self.name}"'])
+            return _Peeked([], [xid for (xid,) in every], target, cut=True)
         changes = [(xid, bytes(data)) for xid, data in rows]
         ended = [data for _, data in changes if data[:1] == b"C"]
-        told = len(changes) + len(ended)  # and as many beginnings
-        position = target if told < _AT_ONCE or not ended else commit_end(ended[-1])
-        return _Peeked(changes, position, cut=False)
+        sent = len(changes) + len(ended)  # and as many BEGIN messages
+        position = target if sent < _AT_ONCE or not ended else commit_end(ended[-1])
+        return _Peeked(changes, list({xid for xid, _ in changes}), position, cut=False)
 
     def _await_visible(self, peeked: _Peeked) -> None:
-        """A commit is in the log before it can be seen (long before, where it waits for a standby). A model whose sweep
-        begins in between would never hear of it, so nothing is stored of it yet."""
-        xids = list({xid for xid, _ in peeked.changes})
+        """A commit is in the log before it is visible (long before, if it waits for a standby). The sweep of a model
+        that begins in between would miss it, so it is stored only once it is visible."""
+        xids = peeked.transactions
         deadline = time.monotonic() + _VISIBLE_SECONDS
         while xids and not self._engine.one(_VISIBLE, [xids])[0]:
             if time.monotonic() > deadline:
-                raise EvaluationFailed("a commit is in the log and cannot be seen yet: it waits for a standby")
+                raise EvaluationFailed("a commit is in the log and not visible yet: it waits for a standby")
             time.sleep(0.005)
 
     def _stored_position(self) -> str:
-        """Where reading goes on, with the slot's row locked. Raises SlotLost where changes are missing before that."""
+        """The position from which to read on, with the slot's row locked. Raises SlotLost if changes are missing."""
         rows = self._engine.rows(
             f"""
             select c.position::text, s.slot_name is not null, s.plugin,
@@ -178,20 +187,23 @@ class Slot:
                 for oid in message.oids:
                     found.every_key_of(oid, "it was truncated", xid)
             elif message is not None:
-                found.add(message, xid)
+                found.add(message, shapes[message.oid], xid)
         if peeked.cut:
             found.every_key("too many rows changed at once: a sweep is cheaper")
         for model in models:
-            self._keep(model.name, found.keys_of(model), found.why_every_key(model), xmax)
+            keys = found.keys_of(model)  # first: a key that cannot be stored makes every key dirty
+            self._keep(model.name, keys, found.why_every_key(model), xmax)
 
     def _keep(self, model: str, keys: Marked, why: tuple[str, set[int]] | None, xmax: int) -> None:
         here = f"{SCHEMA}.capture_key"
         if keys:
             body = json.dumps([[list(key), xid] for key, xid in keys])
             self._engine.execute(
-                f"insert into {here} (slot, model, key, xid)"
-                " select $1, $2, array(select jsonb_array_elements_text(entry -> 0)), (entry ->> 1)::bigint"
-                " from jsonb_array_elements($3::jsonb) as entry on conflict do nothing",
+                f"insert into {here} (slot, model, hash, key, xid)"
+                " select $1, $2, md5(key::text)::uuid, key, xid from ("
+                "   select array(select jsonb_array_elements_text(entry -> 0)) as key, (entry ->> 1)::bigint as xid"
+                "   from jsonb_array_elements($3::jsonb) as entry"
+                " ) as changed on conflict do nothing",
                 [self.name, model, body],
             )
             counted = f"select count(*) from {here} where slot = $1 and model = $2"
@@ -200,29 +212,31 @@ class Slot:
                 why = (f"over {CAP:,} keys changed: a sweep is cheaper", {-xmax})
         for xid in why[1] if why else ():
             self._engine.execute(
-                f"insert into {here} (slot, model, key, xid, why) values ($1, $2, '{{}}', $3, $4)"
+                f"insert into {here} (slot, model, hash, key, xid, why)"
+                " values ($1, $2, md5('{}')::uuid, '{}', $3, $4)"
                 " on conflict do nothing",
                 [self.name, model, xid, why[0] if why else None],
             )
 
     def models(self) -> list[Model]:
-        """The models whose changes are to be stored, those that are being swept with them."""
+        """The models whose changes are stored, those that are being swept included."""
         rows = self._engine.rows(
-            f"select model, key, tables, mappings from {SCHEMA}.capture_model where slot = $1", [self.name]
+            f"select model, key, key_types, tables, mappings from {SCHEMA}.capture_model where slot = $1", [self.name]
         )
         return [
             Model(
                 name,
                 tuple(key),
+                tuple(types),
                 {tables[relation][0]: Mapping.from_dict(body) for relation, body in mappings.items()},
                 {oid: relation for relation, (oid, _) in tables.items()},
             )
-            for name, key, tables, mappings in rows
+            for name, key, types, tables, mappings in rows
         ]
 
 
 def state(engine: PostgresEngine, name: str) -> dict[str, Any] | None:
-    """The slot as the server has it; None where there is none."""
+    """The slot as the server has it; None if it does not exist."""
     rows = engine.rows(
         """
         select confirmed_flush_lsn::text, wal_status, active_pid,

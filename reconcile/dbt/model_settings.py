@@ -11,7 +11,7 @@ from reconcile.errors import ProjectError
 def settings_of(node: Any) -> ModelSettings:
     """A dbt node's settings. Raises ProjectError for one that does not exist."""
     meta = {**(node.config.meta or {}), **(node.meta or {})}.get("reconcile") or {}
-    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty", "panel"}
+    unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty", "panel", "audit_keys"}
     if unknown:
         raise ProjectError(
             f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
@@ -28,6 +28,7 @@ def settings_of(node: Any) -> ModelSettings:
             name: said if isinstance(said, str) else tuple(said) for name, said in (meta.get("key_from") or {}).items()
         },
         allow_empty=bool(meta.get("allow_empty", False)),
+        audit_keys=int(meta.get("audit_keys", ModelSettings.audit_keys)),
     )
 
 

@@ -30,6 +30,7 @@ class ModelSettings:
     tolerance: Mapping[str, float] = field(default_factory=dict)
     enabled: bool = True
     key_from: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # source -> how it names keys
+    audit_keys: int = 20  # random keys that every capture check compares beside the changed ones; 0: none
     allow_empty: bool = False  # level, not unverified, where neither side holds a row
 
 

@@ -94,8 +94,9 @@ def judge_definition(
         return told(Verdict.ERROR, error=f"{definition.name}: {error}")
     nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
     if nothing and found.scope.mode == "capture":
-        nothing = False  # keys that are gone on both sides, or no key at all: what was vouched for stands
-    if nothing and found.scope.keys_checked is not None:
+        # the compared keys are on neither side: rows that are proven level may exist beside them
+        nothing = not engine.rows(f"select 1 from {definition.relation_name} limit 1")
+    elif nothing and found.scope.keys_checked is not None:
         why = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
         return told(Verdict.UNVERIFIED, found.scope, error=why)
     if nothing and not definition.settings.allow_empty:
@@ -165,7 +166,7 @@ def _judged_by_capture(
     route = session.route(definition, forced)
     if route.swept is None:
         try:
-            return _captured(engine, definition, run, session, route.since)
+            return _captured(engine, definition, run, session, route.since, forced)
         except _EveryRow as every:
             route = Route(every.why) if forced else session.sweep(definition, every.why)
     if forced:
@@ -177,9 +178,9 @@ def _judged_by_capture(
         if found.judged.rows_expected == 0 and found.judged.rows_actual == 0:
             note += "; both sides are empty, so change capture was not enabled"
         elif kept is None:
-            note += "; it drifted by more keys than are told, so it is not vouched for"
+            note += "; more keys differ than are listed, so change capture was not enabled"
         elif why := session.finish(definition, route.token, found.snapshot, kept):
-            note += f"; it is not vouched for yet: {why}"
+            note += f"; its changes are not captured yet: {why}"
         else:
             note += "; from now on its changes are captured"
     return found.because(note)
@@ -192,7 +193,9 @@ def _not_level(judged: Compared) -> list[Values] | None:
     return list({tuple(sample.key.values()): None for sample in judged.samples})
 
 
-def _captured(engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str) -> _FoundHere:
+def _captured(
+    engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str, forced: bool
+) -> _FoundHere:
     """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
     by_key = replace(definition, sql=inlined(definition.sql or ""))
     proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
@@ -202,10 +205,11 @@ def _captured(engine: Engine, definition: Definition, run: _Run, capture: Captur
         if dirty.every_key is not None:
             raise _EveryRow(dirty.every_key)
         keys, position = list(dirty.keys), capture.slot.position
+        audit = [key for key in capture.audit_keys(definition) if key not in set(keys)]
         prepared = _prepared(engine, by_key)
         causes: dict[str, int] = {}
-        if keys:
-            whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys))
+        if keys or audit:
+            whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys + audit))
             if len(keys) > _MANY and _dearer(engine, prepared, whole):
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
@@ -215,12 +219,27 @@ def _captured(engine: Engine, definition: Definition, run: _Run, capture: Captur
             judged = Compared(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
     unsettled = _why_unsettled(engine, by_key, keys) if keys else None
     kept = _not_level(judged)
-    if kept is not None:
-        capture.settle(definition, sorted(set(keys) - set(kept), key=str), snapshot)
+    missed = sorted(set(kept or ()) & set(audit), key=str)
+    if missed:
+        capture.revoke(definition)
+        why = f"change capture missed a change of {_key_text(definition, missed[0])}, which a random audit found"
+        if not forced:
+            raise _EveryRow(why)
+    elif kept is not None:
+        capture.settle(definition, keys, kept, snapshot)
+        capture.audited(definition, len(audit))
     changed = f"{len(keys):,} keys changed" if keys else "no key changed"
     scope = _scope(definition, judged, CheckRequest("capture"), keys, unsettled)
     reason = f"{changed} since it was proven level ({since})" + scope.reason.removeprefix(_ONLY_KEYS)
+    if audit:
+        reason += f"; {len(audit)} random keys were audited"
+    if missed:
+        reason += f"; {why}"
     return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot)
+
+
+def _key_text(definition: Definition, key: Values) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in zip(definition.key, key, strict=True))
 
 
 def _dearer(engine: Engine, narrow: Prepared, whole: Prepared) -> bool:

@@ -10,12 +10,13 @@ from reconcile.engines.base import Engine
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import Refused
 
-VERSION = 5
+VERSION = 6
 _NUMBER = f"{SCHEMA}.schema_version"
 # version -> what makes it the next one. 1: the journal; 2: capture beside it; 3: its read_at, once created_at;
-# 4: verdicts; 5: the number itself is kept
+# 4: verdicts; 5: the number itself is kept; 6: proofs and dirty keys of capture hold more, and are made anew
 _STEPS: dict[int, tuple[str, ...]] = {
     2: (f"alter table if exists {SCHEMA}.capture rename column created_at to read_at",),
+    5: tuple(f"drop table if exists {SCHEMA}.{name}" for name in ("capture_key", "capture_model", "capture_table")),
 }
 
 

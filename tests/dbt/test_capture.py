@@ -111,7 +111,7 @@ def test_the_commands_from_setup_to_teardown(database: Database, tmp_path: Path)
     assert "is created" in said
     assert "outcomes: captured from its next level check on" in said
     reconcile("check", "-s", "outcomes")
-    assert "outcomes: capture: vouched for since" in reconcile("doctor", "-s", "outcomes")
+    assert "outcomes: capture: captured since" in reconcile("doctor", "-s", "outcomes")
 
     watch = run(warehouse, "watch", "-s", "outcomes", "--interval", "0.2")
     assert watch.stderr is not None

@@ -48,8 +48,8 @@ class CaptureBench(Bench):
         definition = replace(self.project.definitions[0], sql=sql, **more)  # type: ignore[arg-type]
         self.project = replace(self.project, definitions=(definition,))
 
-    def vouched(self) -> None:
-        """One sweep, after which the slot vouches for the table."""
+    def prove(self) -> None:
+        """One sweep, after which the table is captured."""
         found = self.check()
         assert (found.verdict, found.scope.mode) == (Verdict.LEVEL, "sweep"), (found.error, found.scope.reason)
         assert found.scope.reason.endswith("from now on its changes are captured"), found.scope.reason

@@ -29,7 +29,7 @@ from tests.support.zygote import zygote
 @pytest.fixture
 def bench(database: Database, tmp_path: Path) -> Iterator[CaptureBench]:
     with captured(database, tmp_path) as made:
-        made.vouched()
+        made.prove()
         yield made
 
 
@@ -105,12 +105,12 @@ def test_a_slot_that_cannot_tell_ends_in_a_sweep_or_unverified(bench: CaptureBen
     assert why in (forbidden.error or "")
     swept = bench.check()
     assert swept.scope.mode == "sweep"
-    assert "not captured any more" in swept.scope.reason
+    assert "change capture stopped" in swept.scope.reason
     assert swept.drift == bench.check(replace(AUTO, mode="sweep")).drift
 
     assert any("is created" in finding.said for finding in bench.setup())
     bench.run("truncate kept", f"insert into kept {SUMS}")
-    bench.vouched()
+    bench.prove()
     assert bench.judged(CAPTURE) == ("capture", "level")
 
 
@@ -182,7 +182,7 @@ def test_a_source_whose_rows_map_to_no_key_costs_a_sweep_when_it_changes(databas
     definition = sums(sql=sql, sources=("public.raw", "public.factors"))
     database.run("create table factors (factor integer primary key)", "insert into factors values (1)")
     with captured(database, tmp_path, definition) as bench:
-        bench.vouched()
+        bench.prove()
         bench.run("update raw set v = v + 1 where n = 1")
         assert bench.check(CAPTURE).scope.keys_checked == 1
         bench.run("update factors set factor = 2")
@@ -197,7 +197,7 @@ def test_a_branch_that_the_planner_prunes_for_one_key_proves_nothing(database: D
     sql = f"{SUMS} union all select 77, sum(v) from public.raw"
     with captured(database, tmp_path, sums(sql=sql)) as bench:
         bench.run("insert into kept select 77, sum(v) from raw")
-        bench.vouched()
+        bench.prove()
         bench.run("update raw set v = v + 1 where n = 1", "update kept set v = v + 1 where id = 2")
         found = bench.check()
         assert (found.verdict, found.scope.mode) == (Verdict.DRIFT, "sweep")
@@ -218,7 +218,7 @@ def test_key_from_says_how_rows_name_keys_that_no_plan_shows(database: Database,
     definition = sums(sql=sql, sources=("public.raw", "public.teams"), key_from={"teams": told})
     with captured(database, tmp_path, definition) as bench:
         bench.run("truncate kept", f"insert into kept {sql}")
-        bench.vouched()
+        bench.prove()
         bench.run("""update teams set members = '[1]' where team = 1""", "update teams set team = 5 where team = 2")
         found = bench.check(CAPTURE)
         assert (found.scope.mode, found.scope.keys_checked) == ("capture", 3)
@@ -260,13 +260,13 @@ def test_a_commit_during_the_sweep_that_proves_a_table_is_not_lost(
 
         with monkeypatch.context() as patch:
             patch.setattr(coverage.Coverage, "finish", change_first)
-            bench.vouched()
+            bench.prove()
         assert bench.check(CAPTURE).drift.changed == 1
 
 
 def test_a_transaction_older_than_the_publication_is_waited_for(database: Database, tmp_path: Path) -> None:
     with captured(database, tmp_path) as bench:
-        bench.vouched()
+        bench.prove()
         bench.run("create table late (like raw including all)", "alter table late replica identity full")
         with psycopg.connect(database.conninfo) as early:
             early.execute("insert into late values (1, 1, 5)")  # before the table is published: the slot won't tell
@@ -322,9 +322,9 @@ def test_more_keys_than_are_worth_it_end_in_a_sweep_and_in_bounded_memory(
     assert "over 1,000 keys changed: a sweep is cheaper" in (bench.check(CAPTURE).error or "")
     found = bench.check()
     assert found.drift.missing == 1501
-    assert "it drifted by more keys than are told, so it is not vouched for" in found.scope.reason
+    assert "more keys differ than are listed, so change capture was not enabled" in found.scope.reason
     bench.run("insert into kept select id, v from raw where n >= 100")
-    bench.vouched()
+    bench.prove()
     monkeypatch.setattr(capture_slot, "CAP", 3_000)
     bench.run("insert into raw select n, n, 1 from generate_series(5000, 15000) n")
     assert "too many rows changed at once" in (bench.check(CAPTURE).error or "")
@@ -338,7 +338,10 @@ def test_more_keys_than_are_worth_it_end_in_a_sweep_and_in_bounded_memory(
 
 
 def test_a_row_without_a_key_is_compared_too(bench: CaptureBench) -> None:
-    bench.run("alter table raw alter id drop not null", "insert into raw values (100, null, 5)")
+    bench.run("alter table raw alter id drop not null")
+    assert "column id of raw was replaced or changed" in (bench.check(CAPTURE).error or "")
+    bench.prove()
+    bench.run("insert into raw values (100, null, 5)")
     found = bench.check(CAPTURE)
     assert (found.scope.mode, found.drift.null_key) == ("capture", 1)
 

@@ -104,7 +104,7 @@ def test_setup_says_what_a_server_lacks_and_the_statements_that_mend_it(old: Old
 
     found = list(setup(project))
     assert [(finding.about, finding.level) for finding in found] == [("slot", Level.FINE), ("kept", Level.WARNING)]
-    assert found[1].said.startswith("it is swept always: public.raw does not tell id of rows that change")
+    assert found[1].said.startswith("it is always swept: public.raw does not send id of rows that change")
     assert found[1].mend is not None
     database.run(found[1].mend)
     assert [finding.level for finding in setup(project)] == [Level.FINE, Level.FINE]
@@ -121,7 +121,7 @@ def test_a_slot_that_fell_behind_its_limit_ends_in_a_sweep(old: OldServer, tmp_p
     old.stop()
     old.start()
     with captured(database, tmp_path) as bench:
-        bench.vouched()
+        bench.prove()
         bench.run("update kept set v = v + 1 where id = 2")
         for _ in range(4):
             bench.run(
@@ -147,7 +147,7 @@ def test_changes_are_captured_on_postgres_15_too(old: OldServer, tmp_path: Path)
     old.stop()
     old.start()
     with captured(database, tmp_path) as bench:
-        bench.vouched()
+        bench.prove()
         for statement, kind in (
             ("insert into raw values (100, 7, 5)", "missing"),
             ("delete from raw where id = 3", "extra"),
@@ -160,7 +160,7 @@ def test_changes_are_captured_on_postgres_15_too(old: OldServer, tmp_path: Path)
             assert getattr(found.drift, kind) == 1
         bench.run("truncate kept", f"insert into kept {SUMS}")
         assert bench.judged(CAPTURE) == ("capture", "unverified")
-        bench.vouched()
+        bench.prove()
 
 
 # Writers are never refused because of us.
@@ -168,7 +168,7 @@ def test_changes_are_captured_on_postgres_15_too(old: OldServer, tmp_path: Path)
 
 def test_a_table_without_a_key_is_left_out_and_its_writers_write(database: Database, tmp_path: Path) -> None:
     with captured(database, tmp_path) as bench:
-        bench.vouched()
+        bench.prove()
         # a full refresh that loses its key: another table, which nothing of ours publishes
         bench.run("create table kept_ as select * from kept", "drop table kept", "alter table kept_ rename to kept")
         found = bench.check()
@@ -177,7 +177,7 @@ def test_a_table_without_a_key_is_left_out_and_its_writers_write(database: Datab
         bench.run("update kept set v = v + 1 where id = 1", "delete from kept where id = 2")
         assert bench.check(CAPTURE).verdict is Verdict.UNVERIFIED
         [finding] = [finding for finding in bench.setup() if finding.about == "kept"]
-        assert finding.mend == "alter table kept replica identity full"
+        assert finding.mend == "alter table public.kept replica identity full"
         bench.run(finding.mend)
         assert bench.check().drift.of_rows() == 2
         assert bench.check(CAPTURE).drift.of_rows() == 2
@@ -187,12 +187,15 @@ def test_a_published_table_that_loses_its_key_is_taken_out_by_the_next_command(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with captured(database, tmp_path) as bench:
-        bench.vouched()
+        bench.prove()
         bench.run("alter table kept drop constraint kept_pkey")
         with psycopg.connect(database.conninfo) as writer, pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
             writer.execute("update kept set v = 0 where id = 1")  # docs/reference/capture.md
         assert bench.judged(AUTO)[0] == "sweep"
-        assert "kept has lost its key: it is not published any more" in caplog.text
+        assert (
+            "kept is not published any more, because its writers would be refused: it has no replica identity"
+            in caplog.text
+        )
         bench.run("update kept set v = 0 where id = 1")
 
 
@@ -200,5 +203,5 @@ def test_capture_bench_leaves_nothing(database: Database, tmp_path: Path) -> Non
     with captured(database, tmp_path) as bench:
         assert isinstance(bench, CaptureBench)
         [finding] = [finding for finding in setup(bench.project) if finding.about == "slot"]
-        assert finding.said.endswith("stands already")
+        assert finding.said.endswith("exists already")
     assert [finding.said for finding in teardown(bench.project)] == ["nothing of it is left"]

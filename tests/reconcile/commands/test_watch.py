@@ -70,7 +70,7 @@ def following(bench: CaptureBench, guards: Guards | None = None) -> Iterator[Hea
 @pytest.fixture
 def bench(database: Database, tmp_path: Path) -> Iterator[CaptureBench]:
     with captured(database, tmp_path) as made:
-        made.vouched()
+        made.prove()
         yield made
 
 
@@ -128,7 +128,7 @@ def test_a_restart_of_the_server_is_survived_without_loss(tmp_path_factory: pyte
     server = warehouse.start(project)
     try:
         with captured(Database("postgres", str(server.socket)), project) as bench:
-            bench.vouched()
+            bench.prove()
             with following(bench) as heard:
                 time.sleep(0.3)
                 warehouse.stop(project)

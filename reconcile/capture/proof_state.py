@@ -1,0 +1,132 @@
+"""The state on which a proof rests, as digests by what they describe: a difference names what changed.
+
+A proof is stored with the state in which it was made. Every capture check computes the state again, after its snapshot
+began: a change that the log of rows does not show (DDL, the publication, a setting) is then a difference here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from reconcile.engines.postgres import PostgresEngine
+
+State = dict[str, str]
+
+# Settings that change the result of a stable function, a cast or a name. The session's defaults are compared, which
+# "set" does not change: our own sessions pin some of them.
+_SETTINGS = (
+    *("TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "search_path", "array_nulls"),
+    *("lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "xmloption", "xmlbinary", "row_security"),
+    *("standard_conforming_strings", "timezone_abbreviations", "transform_null_equals", "server_version_num"),
+)
+
+# Arguments: ids of tables, views, functions, types (each bigint[]), the slot's name, names of settings.
+# System columns xmin and oid are compared where a change and its opposite must not go unnoticed: any ALTER PUBLICATION
+# writes a new row version, and a table that left a publication and came back has a new membership.
+_STATE = """
+with tables as (
+    select c.*, c.oid::regclass::text as name from pg_catalog.pg_class c where c.oid = any($1::bigint[]::oid[])
+), used_types as (
+    select unnest($4::bigint[]::oid[]) as oid
+    union
+    select a.atttypid from pg_catalog.pg_attribute a join tables t on t.oid = a.attrelid
+    where a.attnum > 0 and a.atttypid >= 16384
+), parts (what, body) as (
+    select 'table ' || t.name, concat_ws('|', t.oid, t.relkind, pg_catalog.pg_relation_filenode(t.oid), t.relreplident,
+           t.relpersistence, t.relrowsecurity, t.relforcerowsecurity, pg_catalog.row_security_active(t.oid))
+    from tables t
+    union all
+    select 'column ' || a.attname || ' of ' || t.name,
+           concat_ws('|', a.attnum, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attidentity,
+                     a.attgenerated, a.attmissingval::text,
+                     case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end)
+    from pg_catalog.pg_attribute a
+    join tables t on t.oid = a.attrelid
+    left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum and a.attgenerated <> ''
+    where a.attnum > 0 and not a.attisdropped
+    union all
+    select 'constraint ' || n.conname || ' of ' || t.name,
+           concat_ws('|', n.oid, n.convalidated, pg_catalog.pg_get_constraintdef(n.oid))
+    from pg_catalog.pg_constraint n join tables t on t.oid = n.conrelid
+    union all
+    select 'index ' || i.indexrelid::regclass || ' of ' || t.name,
+           concat_ws('|', i.indexrelid, i.indisvalid, i.indisreplident, i.indimmediate)
+    from pg_catalog.pg_index i join tables t on t.oid = i.indrelid where i.indisunique
+    union all
+    select 'policy ' || p.polname || ' of ' || t.name,
+           concat_ws('|', p.oid, p.polcmd, p.polpermissive, p.polroles::text,
+                     pg_catalog.pg_get_expr(p.polqual, p.polrelid), p.xmin)
+    from pg_catalog.pg_policy p join tables t on t.oid = p.polrelid
+    union all
+    select 'inheritance of ' || t.name,
+           string_agg(h.inhrelid || '|' || h.inhparent, ',' order by h.inhrelid, h.inhparent)
+    from pg_catalog.pg_inherits h join tables t on t.oid in (h.inhrelid, h.inhparent) group by t.name
+    union all
+    select 'view ' || c.oid::regclass, concat_ws('|', c.oid, r.xmin, md5(r.ev_action::text))
+    from pg_catalog.pg_class c join pg_catalog.pg_rewrite r on r.ev_class = c.oid
+    where c.oid = any($2::bigint[]::oid[])
+    union all
+    select 'the name ' || c.relname, string_agg(c.oid::text, ',' order by c.oid)
+    from pg_catalog.pg_class c
+    where c.relname in (select relname from pg_catalog.pg_class where oid = any(($1::bigint[] || $2)::oid[]))
+      and c.relnamespace in (select quote_ident(s)::regnamespace from unnest(current_schemas(true)) as s)
+    group by c.relname
+    union all
+    select 'the functions of the database', string_agg(concat_ws('|', p.oid, p.xmin), ',' order by p.oid)
+    from pg_catalog.pg_proc p where cardinality($3::bigint[]) > 0 and p.oid >= 16384
+    having count(*) > 0
+    union all
+    select 'type ' || y.oid::regtype, concat_ws('|', y.oid, y.typbasetype, y.typtypmod, y.typnotnull, y.typcollation,
+           (select string_agg(concat_ws('|', e.oid, e.enumlabel, e.enumsortorder), ',' order by e.enumsortorder)
+            from pg_catalog.pg_enum e where e.enumtypid = y.oid))
+    from pg_catalog.pg_type y where y.oid in (select oid from used_types)
+    union all
+    select 'the publication ' || p.pubname, concat_ws('|', p.oid, p.xmin, p.pubinsert, p.pubupdate, p.pubdelete,
+           p.pubtruncate, p.puballtables, p.pubviaroot)
+    from pg_catalog.pg_publication p where p.pubname = $5
+    union all
+    select 'the publication of ' || t.name, concat_ws('|', r.oid, r.xmin, r.prattrs::text, md5(r.prqual::text))
+    from pg_catalog.pg_publication_rel r
+    join pg_catalog.pg_publication p on p.oid = r.prpubid and p.pubname = $5
+    join tables t on t.oid = r.prrelid
+    union all
+    select 'the setting ' || s.name, s.reset_val
+    from pg_catalog.pg_settings s where s.name = any($6::text[])
+    union all
+    select 'the role', current_user::text
+    union all
+    select 'the database', concat_ws('|', d.oid, d.encoding, d.datcollate, d.datctype)
+    from pg_catalog.pg_database d where d.datname = current_database()
+    union all
+    select 'the timeline of the server', substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8)
+)
+select what, md5(string_agg(coalesce(body, ''), chr(10) order by body)) from parts group by what
+"""
+
+
+def state_of(engine: PostgresEngine, slot: str, depends: Mapping[str, list[int]], own: int) -> State:
+    """What a proof of a model rests on now. ``depends``: see Dependencies.as_dict; ``own``: the model's own table."""
+    arguments = [[*depends["tables"], own], depends["views"], depends["functions"], depends["types"], slot]
+    return {what: digest for what, digest in engine.rows(_STATE, [*arguments, list(_SETTINGS)])}
+
+
+def difference(before: State, now: State) -> str | None:
+    """The first difference between two states, as a sentence; None if there is none."""
+    replaced = [what for what in before if what in now and before[what] != now[what]]
+    if replaced:
+        return f"{min(replaced, key=_rank)} was replaced or changed"
+    gone = [what for what in before if what not in now]
+    if gone:
+        return f"{min(gone, key=_rank)} no longer exists"
+    added = [what for what in now if what not in before]
+    return f"{min(added, key=_rank)} was added" if added else None
+
+
+def _rank(what: str) -> tuple[bool, str]:
+    """Columns before the rest: they say more than the table that holds them."""
+    return not what.startswith("column "), what
+
+
+def to_json(state: State) -> str:
+    return json.dumps(state)
