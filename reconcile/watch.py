@@ -1,4 +1,4 @@
-"""``reconcile watch``: follow the captured changes, and tell of every drift as it comes and as it goes."""
+"""``reconcile watch``: follow the captured changes and report each drift when it begins and when it ends."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from reconcile.report.model import TableReport, Verdict
 from reconcile.report.run_id import now
 from reconcile.state.proofs import Proofs
 
-_LONGEST_WAIT = 5.0  # seconds between two attempts to reach a database that is away
+_LONGEST_WAIT = 5.0  # seconds between two attempts to reach a database that is down
 
 
 class Listener:
-    """What a follower tells; this one says nothing."""
+    """Receives what a follower finds; this one ignores it."""
 
     def judged(self, table: TableReport) -> None:
         """A model is not level, or is level again."""
@@ -31,20 +31,20 @@ class Listener:
         """Its drift was repaired."""
 
     def refused(self, name: str, why: str) -> None:
-        """Its drift was not repaired, because a guard stopped it."""
+        """Its drift was not repaired: a guard stopped the repair."""
 
     def away(self, why: str) -> None:
-        """The database cannot be reached; it is tried again."""
+        """The database cannot be reached; the follower tries again."""
 
     def back(self) -> None:
-        """The database is there again, and nothing was missed."""
+        """The database can be reached again, and no change was missed."""
 
 
 @dataclass
 class Follower:
-    """Follows the models of a project. ``guards`` None: drift is told and not repaired.
+    """Follows the models of a project. ``guards`` None: drift is reported and not repaired.
 
-    Where it stands is kept in the database: another follower goes on where this one has ended.
+    Its position is kept in the database: the next follower continues from there.
     """
 
     project: Project
@@ -52,10 +52,10 @@ class Follower:
     interval: float = 1.0
     guards: Guards | None = None
     _marks: dict[str, str] = field(default_factory=dict)
-    _told: dict[str, object] = field(default_factory=dict)
+    _reported: dict[str, object] = field(default_factory=dict)
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until ``stop`` is set. Raises ReconcileError where changes are not captured."""
+        """Follow until ``stop`` is set. Raises Refused if changes are not captured."""
         away = False
         wait = self.interval
         while not stop.is_set():
@@ -105,12 +105,12 @@ class Follower:
         proofs.keep()
         if table.verdict is Verdict.ERROR:
             raise ReconcileError(table.error or f"{table.name} could not be judged")
-        self._tell(definition, table)
+        self._report(definition, table)
 
-    def _tell(self, definition: Definition, table: TableReport) -> None:
+    def _report(self, definition: Definition, table: TableReport) -> None:
         state = (table.verdict, table.drift, table.samples, table.error)
-        known = self._told.get(definition.unique_id)
-        self._told[definition.unique_id] = state
+        known = self._reported.get(definition.unique_id)
+        self._reported[definition.unique_id] = state
         if state == known or (known is None and table.verdict is Verdict.LEVEL and not table.drift.pending):
             return
         self.listener.judged(table)

@@ -16,6 +16,16 @@ from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed, ReconcileError
 
+# "key_from" is evaluated as the definition is, in the time zone and the order of day and month that sessions have by
+# default; the style stays ISO, in which a printed key has one meaning.
+_DEFAULT_SETTINGS = """
+    select pg_catalog.set_config(
+        name,
+        case name when 'TimeZone' then reset_val else 'ISO, ' || pg_catalog.split_part(reset_val, ', ', 2) end,
+        true
+    )
+    from pg_catalog.pg_settings where name in ('TimeZone', 'DateStyle')
+"""
 _FEW = 20  # transactions that are stored one by one
 
 Key = tuple[str | None, ...]
@@ -135,6 +145,7 @@ class Dirty:
         )
         try:
             with self._engine.transaction():
+                self._engine.rows(_DEFAULT_SETTINGS)
                 found = self._engine.rows(statement, [json.dumps([row for row, _ in rows])])
         except EvaluationFailed as error:
             raise ReconcileError(f"key_from of {model.name} for {plain(relation)} does not run: {error}") from None

@@ -70,20 +70,25 @@ class Coverage:
 
     def why_not(self, definition: Definition) -> str | None:
         """Why the model is not captured as it is now; None if it is."""
+        why = self.why_not_noted(definition)
+        if why is not None:
+            return why
+        tables, depends, state = self._engine.one(
+            f"select tables, depends, state from {SCHEMA}.capture_model where slot = $1 and model = $2",
+            [self._slot, definition.unique_id],
+        )
+        now = state_of(self._engine, self._slot, depends, tables[definition.relation_name][0])
+        return None if state == now else self._replaced(tables) or difference(state, now)
+
+    def why_not_noted(self, definition: Definition) -> str | None:
+        """``why_not`` as far as it was noted: the state on which the proof rests is not looked at."""
         rows = self._engine.rows(
-            f"select sweep is null, fingerprint, tables, depends, state from {SCHEMA}.capture_model"
-            " where slot = $1 and model = $2",
+            f"select sweep is null, fingerprint from {SCHEMA}.capture_model where slot = $1 and model = $2",
             [self._slot, definition.unique_id],
         )
         if not rows or not rows[0][0]:
             return "it was not proven level since its changes are captured"
-        _, known, tables, depends, state = rows[0]
-        if known != fingerprint(definition):
-            return "its SQL or its settings changed"
-        now = state_of(self._engine, self._slot, depends, tables[definition.relation_name][0])
-        if state == now:
-            return None
-        return self._replaced(tables) or difference(state, now)
+        return None if rows[0][1] == fingerprint(definition) else "its SQL or its settings changed"
 
     def _replaced(self, tables: dict[str, list[int]]) -> str | None:
         published = self.publication.published()

@@ -43,6 +43,7 @@ _PROBES = {
     "timestamptz": ("4187-03-21 07:13:{0}.187321+00", "4093-11-12 03:41:{0}.812713+00"),
 }
 _SUBPLAN = re.compile(r"(?:EXISTS)?\((?:hashed )?SubPlan \d+\)")  # a plan's own words: no SQL, and no proof
+_TIMES = frozenset({"date", "time", "timestamp", "timestamptz"})
 _TEXTS = frozenset({"text", "varchar"})
 _FEW_PARTS = 18  # so many two-digit suffixes (10 to 27) are valid in all probes, days of a month included
 
@@ -66,7 +67,7 @@ def mappings(
     for relation, oid in sources.items():
         columns = key_columns(engine, oid)
         if (given := declared.get(name_of_relation(relation))) is not None:
-            found[relation] = _declared(given, definition, relation, columns)
+            found[relation] = _declared(given, definition, key, relation, columns)
             continue
         plans = plans or _plans(engine, definition, key)
         found[relation] = _same_values(relation, _proven(relation, plans, key), key, columns)
@@ -74,7 +75,11 @@ def mappings(
 
 
 def _declared(
-    given: str | Sequence[str], definition: Definition, relation: str, known: MappingType[str, KeyColumn]
+    given: str | Sequence[str],
+    definition: Definition,
+    key: Sequence[KeyColumn],
+    relation: str,
+    known: MappingType[str, KeyColumn],
 ) -> Mapping:
     if isinstance(given, str) and given.lstrip().lower().startswith(("select", "with")):
         return Mapping(query=given)
@@ -90,6 +95,12 @@ def _declared(
             f"{definition.name}: key_from names {missing[0]}, which {name_of_relation(relation)} does not have"
         )
     unfit = next((known[name].why_not for name in columns if known[name].why_not), None)
+    for name, part in zip(columns, key, strict=True):
+        if known[name].base != part.base and {known[name].base, part.base} & _TIMES:
+            kinds = f"{known[name].type} to {part.type}"
+            unfit = (
+                unfit or f"key_from: the cast of {name} from {kinds} depends on settings; declare a select from changed"
+            )
     return Mapping(why=unfit) if unfit else Mapping(columns, types=tuple(known[name].type for name in columns))
 
 
@@ -128,7 +139,7 @@ def _proven(relation: str, plans: _Plans, key: Sequence[KeyColumn]) -> Mapping:
     name = name_of_relation(relation)
     scanned = len(_of(relation, plans.every))
     if scanned == 0:
-        return Mapping(why=f"the planner does not show how {name} is read")
+        return Mapping()  # an unused CTE, or a join that a constraint makes superfluous (constraints are in the state)
     if not plans.probed:
         return Mapping(why=f"keys of type {', '.join(part.type for part in key)} cannot be probed")
     carried: set[tuple[str, ...]] = set()

@@ -25,53 +25,52 @@ _SETTINGS = (
 # System columns xmin and oid are compared where a change and its opposite must not go unnoticed: any ALTER PUBLICATION
 # writes a new row version, and a table that left a publication and came back has a new membership.
 _STATE = """
-with tables as (
-    select c.*, c.oid::regclass::text as name from pg_catalog.pg_class c where c.oid = any($1::bigint[]::oid[])
-), used_types as (
+with used_types as (
     select unnest($4::bigint[]::oid[]) as oid
     union
-    select a.atttypid from pg_catalog.pg_attribute a join tables t on t.oid = a.attrelid
-    where a.attnum > 0 and a.atttypid >= 16384
+    select atttypid from pg_catalog.pg_attribute
+    where attrelid = any($1::bigint[]::oid[]) and attnum > 0 and atttypid >= 16384
 ), parts (what, body) as (
-    select 'table ' || t.name, concat_ws('|', t.oid, t.relkind, pg_catalog.pg_relation_filenode(t.oid), t.relreplident,
-           t.relpersistence, t.relrowsecurity, t.relforcerowsecurity, pg_catalog.row_security_active(t.oid))
-    from tables t
+    select 'table ' || c.oid::regclass, concat_ws('|', c.oid, c.relkind, pg_catalog.pg_relation_filenode(c.oid),
+           c.relreplident, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
+           pg_catalog.row_security_active(c.oid))
+    from pg_catalog.pg_class c where c.oid = any($1::bigint[]::oid[])
     union all
-    select 'column ' || a.attname || ' of ' || t.name,
+    select 'column ' || a.attname || ' of ' || a.attrelid::regclass,
            concat_ws('|', a.attnum, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attidentity,
                      a.attgenerated, a.attmissingval::text,
-                     case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end)
+                     case when a.attgenerated <> '' then (
+                         select pg_catalog.pg_get_expr(d.adbin, d.adrelid) from pg_catalog.pg_attrdef d
+                         where d.adrelid = a.attrelid and d.adnum = a.attnum
+                     ) end)
     from pg_catalog.pg_attribute a
-    join tables t on t.oid = a.attrelid
-    left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum and a.attgenerated <> ''
-    where a.attnum > 0 and not a.attisdropped
+    where a.attrelid = any($1::bigint[]::oid[]) and a.attnum > 0 and not a.attisdropped
     union all
-    select 'constraint ' || n.conname || ' of ' || t.name,
+    select 'constraint ' || n.conname || ' of ' || n.conrelid::regclass,
            concat_ws('|', n.oid, n.convalidated, pg_catalog.pg_get_constraintdef(n.oid))
-    from pg_catalog.pg_constraint n join tables t on t.oid = n.conrelid
+    from pg_catalog.pg_constraint n where n.conrelid = any($1::bigint[]::oid[])
     union all
-    select 'index ' || i.indexrelid::regclass || ' of ' || t.name,
+    select 'index ' || i.indexrelid::regclass || ' of ' || i.indrelid::regclass,
            concat_ws('|', i.indexrelid, i.indisvalid, i.indisreplident, i.indimmediate)
-    from pg_catalog.pg_index i join tables t on t.oid = i.indrelid where i.indisunique
+    from pg_catalog.pg_index i where i.indrelid = any($1::bigint[]::oid[]) and i.indisunique
     union all
-    select 'policy ' || p.polname || ' of ' || t.name,
+    select 'policy ' || p.polname || ' of ' || p.polrelid::regclass,
            concat_ws('|', p.oid, p.polcmd, p.polpermissive, p.polroles::text,
                      pg_catalog.pg_get_expr(p.polqual, p.polrelid), p.xmin)
-    from pg_catalog.pg_policy p join tables t on t.oid = p.polrelid
+    from pg_catalog.pg_policy p where p.polrelid = any($1::bigint[]::oid[])
     union all
-    select 'inheritance of ' || t.name,
-           string_agg(h.inhrelid || '|' || h.inhparent, ',' order by h.inhrelid, h.inhparent)
-    from pg_catalog.pg_inherits h join tables t on t.oid in (h.inhrelid, h.inhparent) group by t.name
+    select 'inheritance of ' || h.inhrelid::regclass, concat_ws('|', h.inhrelid, h.inhparent, h.inhseqno)
+    from pg_catalog.pg_inherits h
+    where h.inhrelid = any($1::bigint[]::oid[]) or h.inhparent = any($1::bigint[]::oid[])
     union all
-    select 'view ' || c.oid::regclass, concat_ws('|', c.oid, r.xmin, md5(r.ev_action::text))
-    from pg_catalog.pg_class c join pg_catalog.pg_rewrite r on r.ev_class = c.oid
-    where c.oid = any($2::bigint[]::oid[])
-    union all
-    select 'the name ' || c.relname, string_agg(c.oid::text, ',' order by c.oid)
+    select 'the name ' || c.relname, c.oid::text
     from pg_catalog.pg_class c
-    where c.relname in (select relname from pg_catalog.pg_class where oid = any(($1::bigint[] || $2)::oid[]))
-      and c.relnamespace in (select quote_ident(s)::regnamespace from unnest(current_schemas(true)) as s)
-    group by c.relname
+    where c.relname = any(array(select o.relname from pg_catalog.pg_class o
+                                where o.oid = any(($1::bigint[] || $2::bigint[])::oid[])))
+      and c.relnamespace = any(array(select quote_ident(s)::regnamespace::oid from unnest(current_schemas(true)) as s))
+    union all
+    select 'view ' || r.ev_class::regclass, concat_ws('|', r.ev_class, r.xmin, md5(r.ev_action::text))
+    from pg_catalog.pg_rewrite r where r.ev_class = any($2::bigint[]::oid[])
     union all
     select 'the functions of the database', string_agg(concat_ws('|', p.oid, p.xmin), ',' order by p.oid)
     from pg_catalog.pg_proc p where cardinality($3::bigint[]) > 0 and p.oid >= 16384
@@ -80,16 +79,17 @@ with tables as (
     select 'type ' || y.oid::regtype, concat_ws('|', y.oid, y.typbasetype, y.typtypmod, y.typnotnull, y.typcollation,
            (select string_agg(concat_ws('|', e.oid, e.enumlabel, e.enumsortorder), ',' order by e.enumsortorder)
             from pg_catalog.pg_enum e where e.enumtypid = y.oid))
-    from pg_catalog.pg_type y where y.oid in (select oid from used_types)
+    from pg_catalog.pg_type y where y.oid = any(array(select oid from used_types))
     union all
     select 'the publication ' || p.pubname, concat_ws('|', p.oid, p.xmin, p.pubinsert, p.pubupdate, p.pubdelete,
            p.pubtruncate, p.puballtables, p.pubviaroot)
     from pg_catalog.pg_publication p where p.pubname = $5
     union all
-    select 'the publication of ' || t.name, concat_ws('|', r.oid, r.xmin, r.prattrs::text, md5(r.prqual::text))
+    select 'the publication of ' || r.prrelid::regclass,
+           concat_ws('|', r.oid, r.xmin, r.prattrs::text, md5(r.prqual::text))
     from pg_catalog.pg_publication_rel r
     join pg_catalog.pg_publication p on p.oid = r.prpubid and p.pubname = $5
-    join tables t on t.oid = r.prrelid
+    where r.prrelid = any($1::bigint[]::oid[])
     union all
     select 'the setting ' || s.name, s.reset_val
     from pg_catalog.pg_settings s where s.name = any($6::text[])

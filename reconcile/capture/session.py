@@ -46,7 +46,8 @@ class CaptureSession:
     def route(self, definition: Definition, forced: bool = False) -> Route:
         """By dirty keys if the model is captured, else by a sweep, with the reason. ``forced``: no sweep."""
         with self._lock:
-            why = self.coverage.why_not(definition)
+            # the state of the proof is compared in ``dirty_keys``, after the snapshot of the check began
+            why = self.coverage.why_not_noted(definition)
             if why is None:
                 found = self.coverage.dirty_keys(definition)
                 if found.every_key is None:  # as far as the slot was read; ``dirty_keys`` reads on

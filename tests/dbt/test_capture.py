@@ -66,7 +66,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
 
         load(warehouse, world, 4, 3, 24)
         loaded = judged(warehouse)
-        assert modes(loaded) == {"capture"}
+        assert modes(loaded) == {"capture"}, "\n".join(table.scope.reason for table in loaded.values())
         assert all(table.drift.any() for table in loaded.values())
 
         warehouse.build("-s", "staging", "intermediate", "core")

@@ -33,12 +33,12 @@ class CaptureBench(Bench):
     def name(self) -> str:
         return name_of(self.project)
 
-    def check(self, asked: CheckRequest = AUTO) -> TableReport:
-        return check_tables(self.project, asked=asked)[0]
+    def check(self, request: CheckRequest = AUTO) -> TableReport:
+        return check_tables(self.project, asked=request)[0]
 
-    def judged(self, asked: CheckRequest = AUTO) -> tuple[str, str]:
+    def judged(self, request: CheckRequest = AUTO) -> tuple[str, str]:
         """The scope that the model was judged in, and the verdict."""
-        found = self.check(asked)
+        found = self.check(request)
         return found.scope.mode, found.verdict.value
 
     def setup(self) -> list[Diagnosis]:

@@ -1,4 +1,4 @@
-"""Change capture: the keys that changed are compared, and nothing that could have changed is ever called level."""
+"""Change capture compares the keys that changed, and never calls a table level that may have changed otherwise."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def bench(database: Database, tmp_path: Path) -> Iterator[CaptureBench]:
         yield made
 
 
-def test_a_level_table_costs_nothing_until_something_changes(bench: CaptureBench) -> None:
+def test_only_changed_keys_of_a_level_table_are_compared(bench: CaptureBench) -> None:
     found = bench.check(CAPTURE)
     assert (found.verdict.value, found.scope.mode, found.scope.keys_checked) == ("level", "capture", 0)
     bench.run("update kept set v = v + 1 where id = 2")
     found = bench.check(CAPTURE)
     assert (found.verdict.value, found.drift.changed, found.scope.keys_checked) == ("drift", 1, 1)
     assert found.samples[0].key == {"id": "2"}
-    assert bench.check(CAPTURE).drift.changed == 1  # it is told until it is mended
+    assert bench.check(CAPTURE).drift.changed == 1  # it is reported until it is fixed
     bench.run("update kept set v = v - 1 where id = 2")
     assert bench.judged(CAPTURE) == ("capture", "level")
     assert bench.check(CAPTURE).scope.keys_checked == 0
@@ -69,17 +69,17 @@ def test_every_change_of_a_source_or_the_table_is_seen(
     assert found.drift == bench.check(replace(AUTO, mode="sweep")).drift
 
 
-def test_what_was_rolled_back_leaves_no_key(bench: CaptureBench) -> None:
+def test_a_rolled_back_change_leaves_no_key(bench: CaptureBench) -> None:
     with psycopg.connect(bench.database.conninfo) as writer:
         writer.execute("update kept set v = 0")
         writer.rollback()
     assert bench.check(CAPTURE).scope.keys_checked == 0
 
 
-# Each of these makes it impossible to tell from the slot what changed; and the reason that is given.
+# What makes the slot unable to give every change, and the reason that is reported.
 LOST = {
     "slot dropped": (["select pg_drop_replication_slot('{slot}')"], "the slot is gone"),
-    "slot made anew": (
+    "slot created again": (
         [
             "update kept set v = 0 where id = 1",
             "select pg_drop_replication_slot('{slot}')",
@@ -96,7 +96,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("what", LOST)
-def test_a_slot_that_cannot_tell_ends_in_a_sweep_or_unverified(bench: CaptureBench, what: str) -> None:
+def test_a_lost_slot_ends_in_a_sweep_or_unverified(bench: CaptureBench, what: str) -> None:
     statements, why = LOST[what]
     for statement in statements:
         bench.run(statement.format(slot=bench.name))
@@ -137,7 +137,7 @@ REPLACED = {
         "raw was replaced",
     ),
     "a column of another type": (["alter table raw alter v type numeric using v * 2"], "was rewritten or truncated"),
-    "a table that is published no more": (
+    "a table that is not published any more": (
         ["alter publication {slot} drop table kept", "update kept set v = 0"],
         "is not published any more",
     ),
@@ -145,7 +145,7 @@ REPLACED = {
 
 
 @pytest.mark.parametrize("what", REPLACED)
-def test_a_table_that_is_another_one_is_swept(bench: CaptureBench, what: str) -> None:
+def test_a_replaced_table_is_swept(bench: CaptureBench, what: str) -> None:
     statements, why = REPLACED[what]
     for statement in statements:
         bench.run(statement.format(slot=bench.name))
@@ -160,7 +160,7 @@ def test_a_table_that_is_another_one_is_swept(bench: CaptureBench, what: str) ->
     assert (again.verdict, again.scope.mode, again.drift) == (Verdict.DRIFT, "capture", found.drift)
 
 
-def test_another_sql_or_source_is_another_model(bench: CaptureBench) -> None:
+def test_changed_sql_or_sources_end_the_proof(bench: CaptureBench) -> None:
     bench.define("select id, sum(v) + 1 as v from public.raw group by id")
     assert "its SQL or its settings changed" in (bench.check(CAPTURE).error or "")
     found = bench.check()
@@ -177,7 +177,7 @@ def test_another_sql_or_source_is_another_model(bench: CaptureBench) -> None:
     assert (found.scope.mode, found.drift.missing) == ("capture", 2)
 
 
-def test_a_source_whose_rows_map_to_no_key_costs_a_sweep_when_it_changes(database: Database, tmp_path: Path) -> None:
+def test_a_changed_source_without_key_mapping_costs_a_sweep(database: Database, tmp_path: Path) -> None:
     sql = "select id, sum(v) * (select factor from public.factors) as v from public.raw group by id"
     definition = sums(sql=sql, sources=("public.raw", "public.factors"))
     database.run("create table factors (factor integer primary key)", "insert into factors values (1)")
@@ -193,7 +193,7 @@ def test_a_source_whose_rows_map_to_no_key_costs_a_sweep_when_it_changes(databas
         assert (found.scope.mode, found.drift.changed) == ("sweep", 3)
 
 
-def test_a_branch_that_the_planner_prunes_for_one_key_proves_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_branch_pruned_for_one_key_proves_no_mapping(database: Database, tmp_path: Path) -> None:
     sql = f"{SUMS} union all select 77, sum(v) from public.raw"
     with captured(database, tmp_path, sums(sql=sql)) as bench:
         bench.run("insert into kept select 77, sum(v) from raw")
@@ -204,7 +204,7 @@ def test_a_branch_that_the_planner_prunes_for_one_key_proves_nothing(database: D
         assert found.samples[0].key == {"id": "77"}
 
 
-def test_key_from_says_how_rows_name_keys_that_no_plan_shows(database: Database, tmp_path: Path) -> None:
+def test_key_from_declares_keys_that_no_plan_shows(database: Database, tmp_path: Path) -> None:
     database.run(
         "create table teams (team integer primary key, members jsonb not null)",
         "alter table teams replica identity full",
@@ -214,8 +214,8 @@ def test_key_from_says_how_rows_name_keys_that_no_plan_shows(database: Database,
         "select r.id, sum(r.v) * coalesce(max(t.team), 1) as v from public.raw r"
         " left join public.teams t on t.members @> to_jsonb(r.id) group by r.id"
     )
-    told = "select cast(member as integer) from changed cross join jsonb_array_elements_text(members) as member"
-    definition = sums(sql=sql, sources=("public.raw", "public.teams"), key_from={"teams": told})
+    query = "select cast(member as integer) from changed cross join jsonb_array_elements_text(members) as member"
+    definition = sums(sql=sql, sources=("public.raw", "public.teams"), key_from={"teams": query})
     with captured(database, tmp_path, definition) as bench:
         bench.run("truncate kept", f"insert into kept {sql}")
         bench.prove()
@@ -225,20 +225,20 @@ def test_key_from_says_how_rows_name_keys_that_no_plan_shows(database: Database,
         assert found.drift == bench.check(replace(AUTO, mode="sweep")).drift
         assert found.drift.changed == 1  # 2 was in no team's sum, 3 is 2.5 times its own
 
-    unknown = replace(definition, settings=replace(definition.settings, key_from={"taems": told}))
+    unknown = replace(definition, settings=replace(definition.settings, key_from={"taems": query}))
     bench.project = replace(bench.project, definitions=(unknown,))
     bench.setup()
     assert "key_from names taems, which it does not read: it reads raw, teams" in bench.check().scope.reason
 
 
-def test_rows_that_change_while_a_check_runs_are_seen_by_it_or_by_the_next(
+def test_a_change_during_a_check_is_seen_by_it_or_by_the_next(
     bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = CaptureSession.dirty_keys
+    dirty_keys = CaptureSession.dirty_keys
 
     def change_first(self: CaptureSession, definition: Any) -> Any:
-        bench.run("update kept set v = v + 1 where id = 3")  # after the snapshot began, before its keys are asked for
-        return asked(self, definition)
+        bench.run("update kept set v = v + 1 where id = 3")  # after the snapshot began, before its dirty keys are read
+        return dirty_keys(self, definition)
 
     with monkeypatch.context() as patch:
         patch.setattr(CaptureSession, "dirty_keys", change_first)
@@ -247,7 +247,7 @@ def test_rows_that_change_while_a_check_runs_are_seen_by_it_or_by_the_next(
     assert bench.check(CAPTURE).drift.changed == 1
 
 
-def test_a_commit_during_the_sweep_that_proves_a_table_is_not_lost(
+def test_a_commit_during_the_proving_sweep_is_not_lost(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with captured(database, tmp_path) as bench:
@@ -255,7 +255,7 @@ def test_a_commit_during_the_sweep_that_proves_a_table_is_not_lost(
 
         def change_first(self: coverage.Coverage, *arguments: Any) -> Any:
             bench.run("update kept set v = v + 1 where id = 3")
-            Slot(self._engine, bench.name).read()  # and another check has read the slot past it
+            Slot(self._engine, bench.name).read()  # and another check reads the slot past it
             return finish(self, *arguments)
 
         with monkeypatch.context() as patch:
@@ -269,7 +269,7 @@ def test_a_transaction_older_than_the_publication_is_waited_for(database: Databa
         bench.prove()
         bench.run("create table late (like raw including all)", "alter table late replica identity full")
         with psycopg.connect(database.conninfo) as early:
-            early.execute("insert into late values (1, 1, 5)")  # before the table is published: the slot won't tell
+            early.execute("insert into late values (1, 1, 5)")  # before the table is published: not in the slot
             bench.define(
                 SUMS.replace(
                     "public.raw", "(select id, v from public.raw union all select id, v from public.late) as x"
@@ -285,14 +285,14 @@ def test_a_transaction_older_than_the_publication_is_waited_for(database: Databa
 
 
 def check_and_die(where: str, name: str, host: str, root: str) -> None:
-    """In a child: a check that is killed in a step of reading its slot."""
+    """In a child process: a check that is killed while it reads its slot."""
     original, calls = getattr(Slot, where), []
 
     def killed(self: Slot, argument: Any) -> None:
         calls.append(argument)
         if where == "_store":
             original(self, argument)
-        # the second time it would advance what was read is committed, and the slot stands where it stood
+        # at the second advance, what was read is committed and the slot still has its old position
         if where == "_store" or len(calls) > 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -303,18 +303,16 @@ def check_and_die(where: str, name: str, host: str, root: str) -> None:
 @pytest.mark.parametrize("where", ["_advance", "_store"])
 def test_a_check_that_is_killed_loses_nothing(bench: CaptureBench, where: str) -> None:
     bench.run("update kept set v = v + 1 where id = 2")
-    told = [where, bench.database.name, bench.database.host, str(bench.project.root)]
+    arguments = [where, bench.database.name, bench.database.host, str(bench.project.root)]
     with zygote(
         "from tests.reconcile.capture.test_capture import check_and_die", "check_and_die(*json.loads(line))"
     ) as child:
-        assert child.act(told).code == -signal.SIGKILL
+        assert child.act(arguments).code == -signal.SIGKILL
     found = bench.check(CAPTURE)
     assert (found.scope.mode, found.drift.changed, found.scope.keys_checked) == ("capture", 1, 1)
 
 
-def test_more_keys_than_are_worth_it_end_in_a_sweep_and_in_bounded_memory(
-    bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_changed_keys_end_in_a_sweep(bench: CaptureBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_slot, "CAP", 1_000)
     monkeypatch.setattr(capture_slot, "_MAX_CHANGES_PER_PEEK", 2_000)
     monkeypatch.setattr(capture_slot, "_AT_ONCE", 500)
@@ -337,7 +335,7 @@ def test_more_keys_than_are_worth_it_end_in_a_sweep_and_in_bounded_memory(
     assert bench.check(CAPTURE).drift.changed == 700
 
 
-def test_a_row_without_a_key_is_compared_too(bench: CaptureBench) -> None:
+def test_rows_with_a_null_key_are_compared(bench: CaptureBench) -> None:
     bench.run("alter table raw alter id drop not null")
     assert "column id of raw was replaced or changed" in (bench.check(CAPTURE).error or "")
     bench.prove()
@@ -346,7 +344,7 @@ def test_a_row_without_a_key_is_compared_too(bench: CaptureBench) -> None:
     assert (found.scope.mode, found.drift.null_key) == ("capture", 1)
 
 
-def test_rows_that_the_last_build_could_not_see_are_pending(bench: CaptureBench) -> None:
+def test_rows_loaded_after_the_last_build_are_pending(bench: CaptureBench) -> None:
     bench.define(
         SUMS, as_of_sql=SUMS.replace("public.raw", "public.raw where n < 100"), built_at="2026-07-01T00:00:00+00:00"
     )
@@ -362,7 +360,7 @@ def test_rows_that_the_last_build_could_not_see_are_pending(bench: CaptureBench)
     assert bench.check(CAPTURE).scope.keys_checked == 0
 
 
-def test_writers_and_checks_at_once_agree_with_a_sweep_in_the_end(bench: CaptureBench) -> None:
+def test_concurrent_writers_and_checks_agree_with_a_sweep(bench: CaptureBench) -> None:
     stop = threading.Event()
 
     def write(seed: int) -> None:
@@ -413,7 +411,7 @@ STEPS = (
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_capture_and_sweep_agree_whatever_transactions_are_open(bench: CaptureBench, seed: int) -> None:
+def test_capture_and_sweep_agree_with_open_transactions(bench: CaptureBench, seed: int) -> None:
     chance = random.Random(seed)
     sessions = [psycopg.connect(bench.database.conninfo) for _ in range(3)]
     for session in sessions:
@@ -443,7 +441,7 @@ def test_capture_and_sweep_agree_whatever_transactions_are_open(bench: CaptureBe
     assert modes.count("capture") > len(modes) / 2
 
 
-def test_checks_at_once_wait_for_each_other_and_lose_nothing(bench: CaptureBench) -> None:
+def test_concurrent_checks_wait_and_lose_nothing(bench: CaptureBench) -> None:
     bench.run("update kept set v = v + 1 where id = 2")
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: [bench.check(CAPTURE) for _ in range(10)], range(4)))
@@ -452,9 +450,7 @@ def test_checks_at_once_wait_for_each_other_and_lose_nothing(bench: CaptureBench
     }
 
 
-def test_a_slot_that_another_session_has_at_this_moment_is_waited_for(
-    bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slot_in_use_by_another_session_is_waited_for(bench: CaptureBench, monkeypatch: pytest.MonkeyPatch) -> None:
     peek, refused = Slot._peek, []
 
     def busy_twice(self: Slot, target: str) -> Any:

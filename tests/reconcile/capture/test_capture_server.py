@@ -1,4 +1,4 @@
-"""Capture on a server that was not made for it, of another version: the system's Postgres 15, where there is one."""
+"""Capture on a server with default settings and another version: the system's Postgres 15, if it is installed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def old() -> Iterator[OldServer]:
     shutil.rmtree(folder)
 
 
-def test_setup_says_what_a_server_lacks_and_the_statements_that_mend_it(old: OldServer, tmp_path: Path) -> None:
+def test_setup_names_what_a_server_lacks_and_the_fix(old: OldServer, tmp_path: Path) -> None:
     database = old.database
     database.run("create role checker login", "create table raw (n integer primary key, id integer, v numeric)")
     database.run(
@@ -110,7 +110,7 @@ def test_setup_says_what_a_server_lacks_and_the_statements_that_mend_it(old: Old
     assert [finding.level for finding in setup(project)] == [Level.FINE, Level.FINE]
     list(teardown(project))
 
-    # the last slot is somebody else's
+    # other clients use every slot
     database.run(*(f"select pg_create_physical_replication_slot('other{i}')" for i in range(2)))
     assert [finding.said for finding in setup(project)] == ["it has no free replication slot"]
 
@@ -163,13 +163,10 @@ def test_changes_are_captured_on_postgres_15_too(old: OldServer, tmp_path: Path)
         bench.prove()
 
 
-# Writers are never refused because of us.
-
-
-def test_a_table_without_a_key_is_left_out_and_its_writers_write(database: Database, tmp_path: Path) -> None:
+def test_a_table_that_lost_its_key_is_swept_and_writable(database: Database, tmp_path: Path) -> None:
     with captured(database, tmp_path) as bench:
         bench.prove()
-        # a full refresh that loses its key: another table, which nothing of ours publishes
+        # a full refresh without the key: a new table, which is not published
         bench.run("create table kept_ as select * from kept", "drop table kept", "alter table kept_ rename to kept")
         found = bench.check()
         assert (found.verdict, found.scope.mode) == (Verdict.LEVEL, "sweep")
@@ -183,7 +180,7 @@ def test_a_table_without_a_key_is_left_out_and_its_writers_write(database: Datab
         assert bench.check(CAPTURE).drift.of_rows() == 2
 
 
-def test_a_published_table_that_loses_its_key_is_taken_out_by_the_next_command(
+def test_a_table_that_lost_its_key_leaves_the_publication(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with captured(database, tmp_path) as bench:
@@ -199,7 +196,7 @@ def test_a_published_table_that_loses_its_key_is_taken_out_by_the_next_command(
         bench.run("update kept set v = 0 where id = 1")
 
 
-def test_capture_bench_leaves_nothing(database: Database, tmp_path: Path) -> None:
+def test_teardown_leaves_nothing(database: Database, tmp_path: Path) -> None:
     with captured(database, tmp_path) as bench:
         assert isinstance(bench, CaptureBench)
         [finding] = [finding for finding in setup(bench.project) if finding.about == "slot"]

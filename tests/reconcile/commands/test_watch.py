@@ -1,4 +1,4 @@
-"""reconcile watch: drift is told as it comes and as it goes, and mended where that was asked for."""
+"""reconcile watch: drift is reported when it begins and when it ends, and repaired with --repair."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def bench(database: Database, tmp_path: Path) -> Iterator[CaptureBench]:
         yield made
 
 
-def test_a_manual_update_is_told_with_key_column_and_values(bench: CaptureBench) -> None:
+def test_a_manual_update_is_reported_with_key_and_values(bench: CaptureBench) -> None:
     with following(bench) as heard:
         time.sleep(0.3)
         assert heard.tables == []  # it is level: there is nothing to tell
@@ -88,10 +88,10 @@ def test_a_manual_update_is_told_with_key_column_and_values(bench: CaptureBench)
         until(lambda: len(heard.tables) > 1)
         assert heard.tables[1].verdict is Verdict.LEVEL
         time.sleep(0.3)
-        assert len(heard.tables) == 2  # what was told is not told again
+        assert len(heard.tables) == 2  # the same drift is not reported twice
 
 
-def test_drift_is_repaired_under_the_guards_and_the_repair_is_no_change(bench: CaptureBench) -> None:
+def test_drift_is_repaired_under_the_guards(bench: CaptureBench) -> None:
     with following(bench, LOOSE) as heard:
         bench.run("update kept set v = 99 where id = 2")
         until(lambda: heard.said)
@@ -107,7 +107,7 @@ def test_drift_is_repaired_under_the_guards_and_the_repair_is_no_change(bench: C
     assert bench.check(CAPTURE).drift.changed == 3
 
 
-def test_a_watch_goes_on_where_another_ended(bench: CaptureBench) -> None:
+def test_a_watch_continues_where_another_ended(bench: CaptureBench) -> None:
     with following(bench):
         pass
     bench.run("delete from kept where id = 1")
@@ -123,7 +123,7 @@ def test_without_capture_there_is_nothing_to_follow(database: Database, tmp_path
         Follower(bench.project, Listener()).run(threading.Event())
 
 
-def test_a_restart_of_the_server_is_survived_without_loss(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_restart_of_the_server_loses_no_change(tmp_path_factory: pytest.TempPathFactory) -> None:
     project = tmp_path_factory.mktemp("w")
     server = warehouse.start(project)
     try:
