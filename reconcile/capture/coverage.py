@@ -26,6 +26,7 @@ from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed
 
+_UNUSED_DAYS = 30
 _SAMPLE = 10  # keys per table on which the mapping is checked when a model is proven
 
 
@@ -143,7 +144,7 @@ class Coverage:
             on conflict (slot, model) do update set sweep = excluded.sweep, fingerprint = excluded.fingerprint,
                 key = excluded.key, key_types = excluded.key_types, tables = excluded.tables,
                 mappings = excluded.mappings, depends = excluded.depends, state = excluded.state, since_lsn = null,
-                audited_keys = 0, audited_since = null
+                audited_keys = 0, audited_since = null, checked_at = current_timestamp
             """,
             [
                 self._slot,
@@ -254,28 +255,42 @@ class Coverage:
             )
         return None
 
-    def settle(self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], snapshot: str) -> None:
+    def settle(
+        self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], audited: int, snapshot: str
+    ) -> None:
         """Of the dirty keys ``compared`` in ``snapshot`` all but ``drifted`` are level: they are clean, unless a
-        transaction changed them that the snapshot does not see. Nothing is clean if a drifted key is not found again:
-        its text must not decide that it is forgotten."""
-        if not compared:
-            return
+        transaction changed them that the snapshot does not see. ``audited``: how many random keys were compared too.
+
+        It may be lost with the server, so nothing waits for the disk: keys are compared once more then."""
+        level = self._level(definition, compared, drifted)
+        with self._engine.transaction():
+            self._engine.execute("set local synchronous_commit = off")
+            if level:
+                self._engine.execute(
+                    f"delete from {SCHEMA}.capture_key where slot = $1 and model = $2 and hash = any(array("
+                    "  select md5(array(select jsonb_array_elements_text(entry))::text)::uuid"
+                    "  from jsonb_array_elements($3::jsonb) as entry"
+                    f")) and {_seen('$4')}",
+                    [self._slot, definition.unique_id, json.dumps([list(key) for key in level]), snapshot],
+                )
+            self._engine.execute(
+                f"update {SCHEMA}.capture_model set checked_at = current_timestamp, audited_keys = audited_keys + $3,"
+                " audited_since = case when $3 > 0 then coalesce(audited_since, current_timestamp) end"
+                " where slot = $1 and model = $2",
+                [self._slot, definition.unique_id, audited],
+            )
+
+    def _level(self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key]) -> list[Key]:
+        """The compared keys that are level. None if a drifted key is not found among them: the text in which a
+        comparison prints it must not decide that it is forgotten."""
         try:
             still = set(self._canonical(definition.unique_id, drifted))
         except EvaluationFailed:
-            return
+            return []
         with_null = any(None in key for key in still)  # they are compared together: "key is null"
         if not {key for key in still if None not in key} <= set(compared):
-            return
-        level = [key for key in compared if key not in still and not (with_null and None in key)]
-        if level:
-            self._engine.execute(
-                f"delete from {SCHEMA}.capture_key where slot = $1 and model = $2 and hash = any("
-                "  select md5(array(select jsonb_array_elements_text(entry))::text)::uuid"
-                "  from jsonb_array_elements($3::jsonb) as entry"
-                f") and {_seen('$4')}",
-                [self._slot, definition.unique_id, json.dumps([list(key) for key in level]), snapshot],
-            )
+            return []
+        return [key for key in compared if key not in still and not (with_null and None in key)]
 
     def audit_keys(self, definition: Definition, count: int) -> list[Key]:
         """About ``count`` keys from random pages of the model's table and of its sources. They should all be level or
@@ -292,21 +307,24 @@ class Coverage:
         ]
         return self._random_keys(places, types, -(-count // len(places)))
 
-    def audited(self, definition: Definition, count: int) -> None:
-        """Note that so many keys were audited and found level or dirty. It may be lost: nothing depends on it."""
-        with self._engine.transaction():
-            self._engine.execute("set local synchronous_commit = off")
-            self._engine.execute(
-                f"update {SCHEMA}.capture_model set audited_keys = audited_keys + $3,"
-                " audited_since = coalesce(audited_since, current_timestamp) where slot = $1 and model = $2",
-                [self._slot, definition.unique_id, count],
-            )
-
     def revoke(self, definition: Definition) -> None:
         """The proof of a model is no longer valid: only a sweep proves it again."""
         for table in ("capture_key", "capture_model"):
             self._engine.execute(
                 f"delete from {SCHEMA}.{table} where slot = $1 and model = $2", [self._slot, definition.unique_id]
+            )
+
+    def forget_unused(self) -> None:
+        """Stop storing keys of models that were not checked for weeks: they may have left the project."""
+        unused = self._engine.rows(
+            f"delete from {SCHEMA}.capture_model where slot = $1"
+            f" and checked_at < current_timestamp - interval '{_UNUSED_DAYS} days' returning model",
+            [self._slot],
+        )
+        if unused:
+            self._engine.execute(
+                f"delete from {SCHEMA}.capture_key where slot = $1 and model = any($2::text[])",
+                [self._slot, [model for (model,) in unused]],
             )
 
     def forget(self) -> None:

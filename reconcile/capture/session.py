@@ -74,20 +74,18 @@ class CaptureSession:
         with self._lock:
             return self.coverage.audit_keys(definition, definition.settings.audit_keys)
 
-    def audited(self, definition: Definition, count: int) -> None:
-        """So many random keys were compared, and none differed that was not dirty."""
-        with self._lock:
-            self.coverage.audited(definition, count)
-
     def revoke(self, definition: Definition) -> None:
         """Capture missed a change of the model: only a sweep proves it again."""
         with self._lock:
             self.coverage.revoke(definition)
 
-    def settle(self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], snapshot: str) -> None:
-        """Of the dirty keys ``compared`` in ``snapshot`` only ``drifted`` (as the comparison prints them) differ."""
+    def settle(
+        self, definition: Definition, compared: Sequence[Key], drifted: Sequence[Key], audited: int, snapshot: str
+    ) -> None:
+        """Of the dirty keys ``compared`` in ``snapshot`` only ``drifted`` (as the comparison prints them) differ.
+        ``audited`` random keys were compared too, and none of them differs that was not dirty."""
         with self._lock:
-            self.coverage.settle(definition, compared, drifted, snapshot)
+            self.coverage.settle(definition, compared, drifted, audited, snapshot)
 
     def finish(self, definition: Definition, token: str, snapshot: str, drifted: Sequence[Key]) -> str | None:
         """Why the swept model is not captured from now on; None if it is."""
@@ -224,6 +222,7 @@ def open_capture(project: Project) -> Capture:
         pin(engine)
         coverage = Coverage(engine, name)
         _spare_writers(coverage.publication)
+        coverage.forget_unused()
     except ReconcileError as error:
         engine.close()
         return NotCaptured(f"its changes cannot be read: {error}")

@@ -185,7 +185,7 @@ class Slot:
                 shapes[message.oid] = message
             elif isinstance(message, Truncate):
                 for oid in message.oids:
-                    found.every_key_of(oid, "it was truncated", xid)
+                    found.every_key_of(oid, "it was rewritten or truncated", xid)
             elif message is not None:
                 found.add(message, shapes[message.oid], xid)
         if peeked.cut:

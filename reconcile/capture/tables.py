@@ -25,7 +25,8 @@ TABLES = (
         slot text not null, model text not null, sweep text, fingerprint text not null, key text[] not null,
         key_types text[] not null, tables jsonb not null, mappings jsonb not null, depends jsonb not null,
         state jsonb not null, since_lsn pg_lsn, since timestamp with time zone not null default current_timestamp,
-        audited_keys bigint not null default 0, audited_since timestamp with time zone, primary key (slot, model)
+        audited_keys bigint not null default 0, audited_since timestamp with time zone,
+        checked_at timestamp with time zone not null default current_timestamp, primary key (slot, model)
     )""",
     # key: canonical texts, of any length, so the index holds their hash. key {}: any key may have changed, because of
     # why. xid: the transaction that changed it; 0: it had drifted when it was compared; below 0: all that had begun

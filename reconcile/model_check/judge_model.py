@@ -226,8 +226,7 @@ def _captured(
         if not forced:
             raise _EveryRow(why)
     elif kept is not None:
-        capture.settle(definition, keys, kept, snapshot)
-        capture.audited(definition, len(audit))
+        capture.settle(definition, keys, kept, len(audit), snapshot)
     changed = f"{len(keys):,} keys changed" if keys else "no key changed"
     scope = _scope(definition, judged, CheckRequest("capture"), keys, unsettled)
     reason = f"{changed} since it was proven level ({since})" + scope.reason.removeprefix(_ONLY_KEYS)

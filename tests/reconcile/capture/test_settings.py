@@ -108,6 +108,14 @@ def test_a_missed_change_is_found_by_the_audit(bench: CaptureBench, monkeypatch:
     assert "it was not proven level since its changes are captured" in (bench.check(CAPTURE).error or "")
 
 
+def test_keys_of_a_model_that_is_not_checked_any_more_are_not_stored(bench: CaptureBench) -> None:
+    bench.prove()
+    bench.run("update reconcile.capture_model set checked_at = current_timestamp - interval '31 days'")
+    bench.run("update kept set v = v + 1 where id = 2")
+    assert "it was not proven level" in (bench.check(CAPTURE).error or "")
+    assert bench.rows("select count(*) from reconcile.capture_model") == [(0,)]
+
+
 def test_a_model_without_audit_compares_changed_keys_only(bench: CaptureBench) -> None:
     definition = bench.project.definitions[0]
     settings = replace(definition.settings, audit_keys=0)
