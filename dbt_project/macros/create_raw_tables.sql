@@ -70,7 +70,7 @@ create index if not exists {{ source.identifier }}_loaded_at_idx on {{ source.sc
 create index if not exists {{ source.identifier }}_posted_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ utc('posted_at') }}));
 create index if not exists {{ source.identifier }}_threads_idx on {{ source.schema }}.{{ source.identifier }} (decision_id) where thread_tweet_ids is not null;
     {%- endif %}
-    {#- change capture is told whole rows of it, as they were and as they are; altered once, since it takes a lock #}
+    {#- change capture reads whole rows of it, as they were and as they are; altered once, since it takes a lock #}
 do $$ begin
     if (select relreplident <> 'f' from pg_class where oid = '{{ source.schema }}.{{ source.identifier }}'::regclass) then
         alter table {{ source.schema }}.{{ source.identifier }} replica identity full;

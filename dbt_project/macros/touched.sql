@@ -79,7 +79,7 @@ touched_roots as (
 {% endmacro %}
 
 
-{# The tweets, roots and parts, that decisions loaded since the last build claim, whatever became of them. #}
+{# The tweets, roots and parts, that decisions loaded since the last build claim, also if they changed since. #}
 {% macro tweets_of_new_decisions() %}
     select tweet_id from {{ ref('stg_engagement__decisions') }}
     where tweet_id is not null and loaded_at >= {{ last_loaded_at() }}

@@ -34,7 +34,7 @@ def load(warehouse: Warehouse) -> None:
         counters = {"likes": 10, "retweets": 2, "replies": 1, "views": None if name == "d" else 900}
         readings.append({**reading, "status": "ok", "validation_passed": True, **counters})
     warehouse.load({"content_metadata": content, "real_tweet_metrics": readings}, KEY)
-    warehouse.build("-s", "staging", "intermediate", "core")
+    warehouse.build("-s", "staging", "intermediate", "marts.engagement")
 
 
 def old_tables(database: Database) -> str:

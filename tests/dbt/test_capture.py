@@ -39,7 +39,7 @@ def judged(warehouse: Warehouse) -> dict[str, TableReport]:
     """Each core table as capture sees it, which must be as a sweep sees it."""
     folder = warehouse.project.folder
     with environment(warehouse.variables):
-        project = open_project(project_dir=folder, profiles_dir=folder, select="core")
+        project = open_project(project_dir=folder, profiles_dir=folder, select="marts.engagement")
         found = check(project).tables
         swept = check(project, scope="sweep").tables
     for one, other in zip(found, swept, strict=True):
@@ -56,10 +56,10 @@ def modes(found: dict[str, TableReport]) -> set[str]:
 def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database, tmp_path: Path) -> None:
     warehouse, world = empty_warehouse(tmp_path / "project", database), World(11)
     load(warehouse, world, 30, 0, 160)
-    warehouse.build("-s", "staging", "intermediate", "core")
+    warehouse.build("-s", "staging", "intermediate", "marts.engagement")
     folder = warehouse.project.folder
     with environment(warehouse.variables):
-        project = open_project(project_dir=folder, profiles_dir=folder, select="core")
+        project = open_project(project_dir=folder, profiles_dir=folder, select="marts.engagement")
     try:
         assert [finding.said for finding in setup(project) if finding.level is not Level.FINE] == []
         assert modes(judged(warehouse)) == {"sweep"}
@@ -69,7 +69,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
         assert modes(loaded) == {"capture"}, "\n".join(table.scope.reason for table in loaded.values())
         assert all(table.drift.any() for table in loaded.values())
 
-        warehouse.build("-s", "staging", "intermediate", "core")
+        warehouse.build("-s", "staging", "intermediate", "marts.engagement")
         built = judged(warehouse)
         assert modes(built) == {"capture"}
         assert {table.drift for table in built.values()} == {Drift()}
@@ -79,7 +79,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
             "update analytics.outcomes set likes = 68000 where ctid = (select min(ctid) from analytics.outcomes)",
             "delete from analytics.learning_posts where ctid = (select max(ctid) from analytics.learning_posts)",
         )
-        warehouse.build("-s", "staging", "intermediate", "core")
+        warehouse.build("-s", "staging", "intermediate", "marts.engagement")
         edited = judged(warehouse)
         assert modes(edited) == {"capture"}
         assert all(edited[name].drift.of_rows() <= 1 for name in CORE)
@@ -99,7 +99,7 @@ def test_builds_loads_and_edits_are_seen_as_a_sweep_sees_them(database: Database
 def test_the_commands_from_setup_to_teardown(database: Database, tmp_path: Path) -> None:
     warehouse, world = empty_warehouse(tmp_path / "project", database), World(5)
     load(warehouse, world, 12, 0, 60)
-    warehouse.build("-s", "staging", "intermediate", "core")
+    warehouse.build("-s", "staging", "intermediate", "marts.engagement")
 
     def reconcile(*arguments: str, code: int = 0) -> str:
         done = command("reconcile", *arguments, cwd=warehouse.project.folder, COLUMNS="160", **warehouse.variables)

@@ -141,7 +141,7 @@ def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehous
             "follower_snapshots": followers,
         }
         warehouse.load(batch, key)
-        warehouse.build("-s", "core")
+        warehouse.build("-s", "marts.engagement")
 
     incremental = warehouse.contents()
     assert all(len(rows) > 3 for rows in incremental.values()), {t: len(rows) for t, rows in incremental.items()}
@@ -149,7 +149,7 @@ def test_incremental_builds_equal_a_full_refresh_to_the_byte(warehouse: Warehous
         folder = warehouse.project.folder
         report = check(project_dir=folder, profiles_dir=folder)
     assert report.verdict is Verdict.LEVEL, [(t.name, t.drift, t.samples[:3]) for t in report.tables]
-    warehouse.build("--full-refresh", "-s", "core")
+    warehouse.build("--full-refresh", "-s", "marts.engagement")
 
     assert warehouse.contents() == incremental
 
@@ -163,10 +163,10 @@ def test_a_row_is_found_by_when_it_was_loaded_not_by_when_it_was_observed(wareho
     warehouse.load(
         {"content_metadata": [row], "real_tweet_metrics": [{**new, "collected_at": START + timedelta(days=20)}]}, key
     )
-    warehouse.build("-s", "core")
+    warehouse.build("-s", "marts.engagement")
     early = {**new, "snapshot_id": "s0", "likes": 1, "collected_at": START + timedelta(days=11)}
     warehouse.load({"real_tweet_metrics": [early]}, key)
-    warehouse.build("-s", "core")
+    warehouse.build("-s", "marts.engagement")
 
     found = warehouse.project.rows("select likes_count, first_metrics_at, collected_at from analytics.tweet_metrics")
     naive = [START.replace(tzinfo=None) + timedelta(days=days) for days in (11, 20)]

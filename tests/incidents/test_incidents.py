@@ -271,7 +271,7 @@ def test_a_rate_beyond_ten(incident: Incident) -> None:
         f" retweets, replies, views, _dlt_load_id, _dlt_id) values ('odd', '{tweet_id}', '{later}+00', 'ok', true,"
         f" 2000000000, 0, 0, 1, '{datetime.now(UTC).timestamp():.3f}', 'odd')"
     )
-    incident.project.dbt("run", "-s", "core")
+    incident.project.dbt("run", "-s", "marts.engagement")
 
     rate = Decimal(2_000_000_000)
     assert incident.rows(f"select engagement_rate from analytics.outcomes where tweet_id = '{tweet_id}'") == [(rate,)]

@@ -48,7 +48,7 @@ def build(folder: Path, database: Database | None) -> DbtProject:
         load(connection, "content_metadata", ACCOUNT.content_rows(NOW))
         load(connection, "real_tweet_metrics", snapshots())
         load(connection, "follower_snapshots", followers())
-    project.dbt("build", "-s", "staging", "intermediate", "core")
+    project.dbt("build", "-s", "staging", "intermediate", "marts.engagement")
     report = Incident(project).check()
     assert report.exit_code == 0, report.as_dict()
     return project

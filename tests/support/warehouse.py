@@ -105,5 +105,5 @@ def empty_warehouse(folder: Path, database: Database | Lake | None) -> Warehouse
             "PGUSER": "postgres",
         }
     made = Warehouse(project, variables)
-    made.build("-s", "staging", "intermediate", "core")
+    made.build("-s", "staging", "intermediate", "marts.engagement")
     return made

@@ -49,13 +49,13 @@ def test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to(warehouse: War
     first = copy_staging(Target("postgres", folder))
     assert first["real_tweet_metrics"] > 40
     with environment(there):
-        warehouse.project.dbt("run", "-s", "+core")
+        warehouse.project.dbt("run", "-s", "+marts.engagement")
 
     load(warehouse, world, 3)
     assert copy_staging(Target("postgres", folder))["real_tweet_metrics"] <= 9, "what was copied is not copied again"
     with environment(there):
-        warehouse.project.dbt("run", "-s", "core")
-    warehouse.build("-s", "core")
+        warehouse.project.dbt("run", "-s", "marts.engagement")
+    warehouse.build("-s", "marts.engagement")
 
     where: ProjectArguments = {"project_dir": folder, "profiles_dir": folder}
     for name, key in CORE.items():
