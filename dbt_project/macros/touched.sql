@@ -101,3 +101,36 @@ touched_roots as (
         where loaded_at >= {{ last_loaded_at() }}
     )
 {% endmacro %}
+
+
+{#
+  The head of a model with rows per tweet: the CTEs `touched` (incremental builds only) and `posts`, followed by a comma.
+#}
+{% macro touched_posts() -%}
+{% if is_incremental() -%}
+touched as (
+
+    {{ touched_tweets() }}
+
+),
+
+{% endif -%}
+posts as (
+
+    {{ posts('touched' if is_incremental() else none) }}
+
+),
+{%- endmacro %}
+
+
+{#
+  The tail of an incremental model: every row of the CTE `final`, or in an incremental build the rows of the touched keys. A
+  touched key without a row yields its key alone, and the strategy touched_keys deletes it.
+#}
+{% macro select_final(key) -%}
+{% if is_incremental() -%}
+select * from touched left join final using ({{ key }})
+{%- else -%}
+select * from final
+{%- endif %}
+{%- endmacro %}

@@ -43,8 +43,4 @@ final as (
 
 )
 
-{% if is_incremental() -%}
-select * from touched left join final using (decision_id)
-{%- else -%}
-select * from final
-{%- endif %}
+{{ select_final('decision_id') }}

@@ -3,19 +3,7 @@
 
 with
 
-{% if is_incremental() -%}
-touched as (
-
-    {{ touched_tweets() }}
-
-),
-
-{% endif -%}
-posts as (
-
-    {{ posts('touched' if is_incremental() else none) }}
-
-),
+{{ touched_posts() }}
 
 measured as (
 
@@ -49,8 +37,4 @@ final as (
 
 )
 
-{% if is_incremental() -%}
-select * from touched left join final using (tweet_id)
-{%- else -%}
-select * from final
-{%- endif %}
+{{ select_final('tweet_id') }}
