@@ -1,10 +1,10 @@
-"""Every expected failure, one class a kind of trouble; the command line maps them all to exit code 2 in one place."""
+"""Every expected failure, one class per kind; the command line maps all of them to exit code 2."""
 
 from __future__ import annotations
 
 
 class ReconcileError(Exception):
-    """An expected failure: one sentence that says what, where and what to do."""
+    """An expected failure: one sentence with symptom, place and fix."""
 
 
 class ProjectError(ReconcileError):
@@ -16,7 +16,7 @@ class ConnectionFailed(ReconcileError):
 
 
 class EvaluationFailed(ReconcileError):
-    """The database refused a statement of ours."""
+    """The database refused one of our statements."""
 
 
 class Refused(ReconcileError):
@@ -24,4 +24,4 @@ class Refused(ReconcileError):
 
 
 class NotComparable(ReconcileError):
-    """Two sides that cannot be compared as asked."""
+    """Two sides that cannot be compared as requested."""

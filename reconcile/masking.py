@@ -14,7 +14,7 @@ _MORE_SECRETS = ("passwd", "pwd", "token", "access_token", "api_key", "secret") 
 
 @lru_cache(maxsize=1)
 def secret_parameters() -> frozenset[str]:
-    """The connection parameters that hold a secret: libpq marks its own with the display character ``*``."""
+    """The connection parameters that hold a secret: libpq marks such with the display character ``*``."""
     from psycopg import pq  # imported here: it takes 0.1 s
 
     marked = (option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar == b"*")

@@ -1,4 +1,4 @@
-"""Checksums per key bucket, computed on each side by its own engine: only rows of unequal buckets have to travel.
+"""Checksums per key bucket, computed in each side's engine: only rows of unequal buckets have to travel.
 
 A row's checksum is a hash of its values' texts; a bucket's is its row count and their sum (a sum, not XOR: a duplicated
 row must not cancel itself). The hash is md5, of which 60 bits count; Postgres' own 64 bits between two servers of one
@@ -34,7 +34,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class BucketedSide:
-    """One side: ``table`` is what a FROM takes; ``key`` and ``columns`` are its own columns, in the other's order."""
+    """One side: ``table`` is what a FROM takes; ``key`` and ``columns`` are its columns, in the other side's order."""
 
     engine: Engine
     table: str

@@ -44,7 +44,7 @@ class Buckets:
 class Look:
     """Both sides as SELECTs in one engine, with LEFT's names, in parts: every key is in one part on both sides.
 
-    ``buckets`` is None if every row is here. ``relation`` is RIGHT's table, if it is read in its own database.
+    ``buckets`` is None if every row is here. ``relation`` is RIGHT's table, if it is compared in its database.
     """
 
     parts: list[tuple[str, str]]

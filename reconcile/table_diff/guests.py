@@ -52,7 +52,7 @@ _SHORTEST_LINE = 65_536  # bytes: DuckDB's buffers are a multiple of the longest
 class Guest:
     """One side: ``own`` columns as its engine has them, ``columns`` as DuckDB has them.
 
-    ``source`` is what a FROM takes: in its own engine, or in DuckDB for files and DuckDB tables. ``folder`` is where
+    ``source`` is what a FROM takes: in the side's engine, or in DuckDB for files and DuckDB tables. ``folder`` is where
     the rows of a server's table are copied to; ``text`` the copy of a csv or json file.
     """
 

@@ -43,8 +43,11 @@ def _places(engine: Engine, side: LinedUp, forms: dict[str, Cast], key: tuple[st
         place = f"{side.text.files[file]} {unit} {line} ({named})"
         columns = _inexact(engine, side, forms, (file, line)) if sample.kind != "missing" else []
         differing = list(sample.columns) if sample.kind == "changed" else []
-        said = [*columns, *(name for name in differing if not any(one.startswith(f"{name} ") for one in columns))]
-        messages.append(f"{place}: {', '.join(said) if said else sample.kind}")
+        named_columns = [
+            *columns,
+            *(name for name in differing if not any(one.startswith(f"{name} ") for one in columns)),
+        ]
+        messages.append(f"{place}: {', '.join(named_columns) if named_columns else sample.kind}")
     return messages
 
 

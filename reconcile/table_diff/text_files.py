@@ -96,7 +96,7 @@ def copy_text(files: Files, copy: Path, dialect: Dialect) -> TextCopy:
                 read = _copy_json if is_json else _copy_csv
                 before = copying.records
                 try:
-                    said = read(stream, number, name, copying)
+                    noted = read(stream, number, name, copying)
                 except UnicodeDecodeError as error:
                     raise NotComparable(
                         f"{name} is not {error.encoding.upper()} (after {copying.records - before:,} records): "
@@ -106,7 +106,7 @@ def copy_text(files: Files, copy: Path, dialect: Dialect) -> TextCopy:
                     raise NotComparable(
                         f"{name} record {copying.records - before + 1} holds half a surrogate pair, which is no text"
                     ) from error
-                copying.notes.append(f"{name}: {', '.join([*said, f'{copying.records - before:,} records'])}")
+                copying.notes.append(f"{name}: {', '.join([*noted, f'{copying.records - before:,} records'])}")
     _refuse_duplicates(copying.columns, ", ".join(names))
     return TextCopy(
         copy,
@@ -147,15 +147,15 @@ def _peek(stream: io.BufferedReader[Any]) -> bytes:
     return stream.peek(4096)
 
 
-def _decoded(stream: io.BufferedReader[Any], dialect: Dialect, said: list[str]) -> tuple[str, str]:
+def _decoded(stream: io.BufferedReader[Any], dialect: Dialect, noted: list[str]) -> tuple[str, str]:
     """The encoding and the line ending of a stream, which is not read on by this."""
     start = _peek(stream)
     mark = next((encoding for bom, encoding in _BOMS.items() if start.startswith(bom)), None)
     encoding = dialect.encoding or mark or "utf-8"
     if mark is not None:
-        said.append("byte order mark")
+        noted.append("byte order mark")
     if encoding != "utf-8":
-        said.append(f"encoding {encoding.removesuffix('-sig')}")
+        noted.append(f"encoding {encoding.removesuffix('-sig')}")
     try:
         head = start.decode(encoding, errors="ignore")
     except (LookupError, TypeError) as error:
@@ -165,8 +165,8 @@ def _decoded(stream: io.BufferedReader[Any], dialect: Dialect, said: list[str]) 
 
 
 def _copy_csv(stream: io.BufferedReader[Any], number: int, name: str, copying: _Copying) -> list[str]:
-    said: list[str] = []
-    encoding, ending = _decoded(stream, copying.dialect, said)
+    noted: list[str] = []
+    encoding, ending = _decoded(stream, copying.dialect, noted)
     text = io.TextIOWrapper(stream, encoding=encoding, newline=ending)
     records = _csv_records(text, name, ending)
     _, header = next(records, (0, ""))
@@ -176,13 +176,13 @@ def _copy_csv(stream: io.BufferedReader[Any], number: int, name: str, copying: _
     delimiter = copying.dialect.delimiter or _delimiter_of(header)
     columns = [field or f"column{i}" for i, field in enumerate(_fields(header, delimiter, f"{name} line 1"), 1)]
     if delimiter != "," or copying.dialect.delimiter:
-        said.append(f"delimiter {_DELIMITERS.get(delimiter, delimiter)}")
+        noted.append(f"delimiter {_DELIMITERS.get(delimiter, delimiter)}")
     if number and (columns, delimiter) != (copying.columns, copying.delimiter):
         raise NotComparable(f"{name} has other columns than the file before it: {', '.join(columns)}")
     copying.columns, copying.delimiter = columns, delimiter
     _copy_records(records, number, name, copying)
     text.detach()
-    return said
+    return noted
 
 
 def _copy_records(records: Iterator[tuple[int, str]], number: int, name: str, copying: _Copying) -> None:
@@ -266,8 +266,8 @@ def _delimiter_of(header: str) -> str:
 
 
 def _copy_json(stream: io.BufferedReader[Any], number: int, name: str, copying: _Copying) -> list[str]:
-    said: list[str] = []
-    encoding, _ = _decoded(stream, copying.dialect, said)
+    noted: list[str] = []
+    encoding, _ = _decoded(stream, copying.dialect, noted)
     text = io.TextIOWrapper(stream, encoding=encoding)
     place = {column: i for i, column in enumerate(copying.columns)}
     null = copying.dialect.null_text
@@ -286,7 +286,7 @@ def _copy_json(stream: io.BufferedReader[Any], number: int, name: str, copying: 
     copying.columns = list(place)
     copying.ragged = True
     text.detach()
-    return said
+    return noted
 
 
 def _refuse_duplicates(columns: list[str], names: str) -> None:

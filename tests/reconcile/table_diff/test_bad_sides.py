@@ -17,7 +17,7 @@ from orchestrate.servers import postgres as warehouse
 from reconcile.errors import ReconcileError
 from reconcile.report.model import Drift, Verdict
 from tests.conftest import Database, command
-from tests.reconcile.table_diff.test_diff import compared, duck, postgres
+from tests.support.diffs import compared, duck, postgres
 
 LOCK = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(60)"
 

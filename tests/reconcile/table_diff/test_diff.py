@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,14 @@ import duckdb
 import jsonschema
 import pytest
 
-from reconcile.dbt.project import Options
 from reconcile.errors import ReconcileError
-from reconcile.report.model import Cell, Drift, TableReport, Verdict
-from reconcile.table_diff import cross_engine as meeting
-from reconcile.table_diff.run import DiffRequest, diff
+from reconcile.report.model import Cell, Drift, Verdict
+from reconcile.table_diff import cross_engine
 from tests.conftest import ROOT, Database, command
 from tests.reconcile.compare.test_property import literal, oracle, random_case
+from tests.support.diffs import compared, duck, postgres
 
 EXPORT = Path(__file__).parents[2] / "extract" / "series" / "x_analytics_content_2026.csv"
-
-
-def compared(
-    left: str | Path, right: str | Path, key: str = "id", wait: Callable[[], None] = lambda: None, **more: Any
-) -> TableReport:
-    asked = DiffRequest(str(left), str(right), tuple(filter(None, key.split(","))), **more)
-    return diff(asked, Options(), wait=wait).tables[0]
-
-
-def postgres(database: Database, table: str) -> str:
-    return f"{database.url}#{table}"
-
-
-def duck(path: Path, *statements: str) -> Path:
-    with duckdb.connect(str(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-    return path
 
 
 # one row of every kind of value that both engines have, and the traps among them
@@ -55,7 +35,7 @@ COLUMNS = (
 )
 
 
-def test_in_one_server_the_tables_are_joined_there(database: Database) -> None:
+def test_tables_of_one_server_are_joined_in_it(database: Database) -> None:
     database.run(
         "create table l as select n as id, n as v from generate_series(1, 100) n",
         "create table r as select id, case when id = 7 then 0 else v end as v from l where id <> 8",
@@ -67,7 +47,7 @@ def test_in_one_server_the_tables_are_joined_there(database: Database) -> None:
     assert found.samples[0].columns == {"v": Cell("7", "0")}
 
 
-def test_between_postgres_and_duckdb_every_value_keeps_itself(database: Database, tmp_path: Path) -> None:
+def test_values_of_postgres_and_duckdb_compare_exactly(database: Database, tmp_path: Path) -> None:
     make = (f"create table t ({COLUMNS})", f"insert into t values {TYPED}")
     database.run(*make)
     file = duck(tmp_path / "d.duckdb", *make)
@@ -95,7 +75,7 @@ def test_between_postgres_and_duckdb_every_value_keeps_itself(database: Database
     assert compared(left, right).verdict is Verdict.LEVEL
 
 
-def test_types_that_do_not_match_are_named_and_not_cast(database: Database, tmp_path: Path) -> None:
+def test_columns_of_other_types_are_named_and_not_cast(database: Database, tmp_path: Path) -> None:
     database.run("create table t (id integer, v varchar, w integer)", "insert into t values (1, '1', 1)")
     file = duck(
         tmp_path / "d.duckdb", "create table t (id bigint, v integer, w smallint)", "insert into t values (1, 1, 1)"
@@ -106,7 +86,7 @@ def test_types_that_do_not_match_are_named_and_not_cast(database: Database, tmp_
     assert found.verdict is Verdict.DRIFT
 
 
-def test_files_of_any_pair_of_kinds(tmp_path: Path) -> None:
+def test_files_of_different_formats_compare(tmp_path: Path) -> None:
     duckdb.execute(
         f"copy (select n as id, 'v' || n as v, n / 4.0 as w from range(1, 50) t(n)) to '{tmp_path}/a.parquet'"
     )
@@ -122,8 +102,8 @@ def test_files_of_any_pair_of_kinds(tmp_path: Path) -> None:
     assert found.samples[0].key == {"id": "9"}
 
 
-def test_a_scraped_table_against_the_official_export(database: Database) -> None:
-    """The first real use: what the scraper stored against what the platform says, by its own export."""
+def test_scraped_table_against_the_platform_export(database: Database) -> None:
+    """What the scraper stored against the platform's export of the same posts."""
     rows = list(csv.DictReader(EXPORT.open()))
     database.run("create table scraped (tweet_id varchar primary key, likes bigint, views bigint)")
     values = ", ".join(f"('{row['Post id']}', {row['Likes']}, {row['Impressions']})" for row in rows)
@@ -145,7 +125,7 @@ def test_a_scraped_table_against_the_official_export(database: Database) -> None
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_copies_that_went_wrong_show_how(
+def test_causes_of_a_bad_copy_are_reported(
     twice: bool, engine_kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     right = (
@@ -173,8 +153,8 @@ def test_copies_that_went_wrong_show_how(
         path = duck(tmp_path / "both.duckdb", *statements)
         found = compared(f"duckdb:{path}#ours", f"duckdb:{path}#legacy")
 
-    told = {"zeroed": 2, "nulled": 1, "scaled": 1, "time_shifted": 1, "filled": 1, "other": 1}
-    assert found.causes == told | ({"duplicate": 1} if twice else {})
+    causes = {"zeroed": 2, "nulled": 1, "scaled": 1, "time_shifted": 1, "filled": 1, "other": 1}
+    assert found.causes == causes | ({"duplicate": 1} if twice else {})
     assert {sample.key["id"]: sample.cause for sample in found.samples} == {
         "1": "zeroed",
         "2": "nulled",
@@ -186,7 +166,7 @@ def test_copies_that_went_wrong_show_how(
     } | ({"8": "duplicate"} if twice else {})
 
 
-def test_where_narrows_both_sides(tmp_path: Path) -> None:
+def test_where_applies_to_both_sides(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,v\n1,1\n2,2\n3,3\n")
     (tmp_path / "b.csv").write_text("id,v\n1,1\n2,9\n4,4\n")
 
@@ -198,14 +178,14 @@ def test_where_narrows_both_sides(tmp_path: Path) -> None:
     assert compared(tmp_path / "a.csv", tmp_path / "b.csv").drift == Drift(missing=1, extra=1, changed=1)
 
 
-def test_without_a_key_rows_are_a_multiset(tmp_path: Path) -> None:
+def test_rows_without_a_key_compare_as_a_multiset(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("v\n1\n1\n2\n")
     (tmp_path / "b.csv").write_text("v\n1\n2\n2\n")
 
     assert compared(tmp_path / "a.csv", tmp_path / "b.csv", key="").drift == Drift(missing=1, extra=1)
 
 
-def test_two_empty_sides_are_not_level(tmp_path: Path) -> None:
+def test_two_empty_sides_are_unverified(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("id,v\n")
 
@@ -225,14 +205,16 @@ def test_two_empty_sides_are_not_level(tmp_path: Path) -> None:
         ("{tmp}/broken.csv", {}, "(?i)line|CSV"),
     ],
 )
-def test_what_cannot_be_compared_is_a_sentence(tmp_path: Path, left: str, more: dict[str, Any], said: str) -> None:
+def test_sides_that_cannot_be_compared_give_one_sentence(
+    tmp_path: Path, left: str, more: dict[str, Any], said: str
+) -> None:
     (tmp_path / "a.csv").write_text("id,v\n1,1\n")
     (tmp_path / "broken.csv").write_text('id,v\n1,1\n2,"never closed\n3,3\n' * 3)
     with pytest.raises(ReconcileError, match=said):
         compared(left.replace("{tmp}", str(tmp_path)), tmp_path / "a.csv", **more)
 
 
-def test_on_the_command_line(tmp_path: Path) -> None:
+def test_diff_command_exit_codes_and_json(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,v\n1,1\n2,2\n")
     (tmp_path / "b.csv").write_text("key,v\n1,1\n2,3\n")
     schema = json.loads((ROOT / "reconcile" / "schemas" / "report.schema.json").read_text())
@@ -266,7 +248,9 @@ BROKEN = (
 
 
 @pytest.mark.parametrize("pair", ["postgres and duckdb", "postgres and parquet", "two servers"])
-def test_only_rows_of_unequal_buckets_travel(database: Database, other: Database, tmp_path: Path, pair: str) -> None:
+def test_only_rows_of_unequal_buckets_are_copied(
+    database: Database, other: Database, tmp_path: Path, pair: str
+) -> None:
     database.run(f"create table t as {MANY}", *BROKEN, "analyze t")
     left: str | Path = f"duckdb:{duck(tmp_path / 'l.duckdb', f'create table t as {MANY}')}#t"
     if pair == "two servers":
@@ -285,7 +269,7 @@ def test_only_rows_of_unequal_buckets_travel(database: Database, other: Database
     )
 
 
-def test_checksums_miss_nothing_that_the_values_tell(database: Database, other: Database) -> None:
+def test_checksums_find_differences_that_casts_hide(database: Database, other: Database) -> None:
     """Blanks that a cast would cut, and the last bit of a double where the database prints fifteen digits."""
     other.run(f"alter database {other.name} set extra_float_digits = 0")
     for one, blank, number in ((database, "'ab'::char(4)", "0.1::float8 + 0.2::float8"), (other, "'ab'", "0.3")):
@@ -306,10 +290,10 @@ def test_checksums_and_values_agree_with_the_oracle(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random tables on Postgres and DuckDB, with a few buckets however small they are."""
-    monkeypatch.setattr(meeting, "_WORTH_BUCKETS", 0)
-    monkeypatch.setattr(meeting, "_TOO_MANY", 2.0)
-    monkeypatch.setattr(meeting, "how_many", lambda rows: 3)
-    monkeypatch.setattr(meeting, "_PART", 5)  # rows that travel are compared in parts
+    monkeypatch.setattr(cross_engine, "_WORTH_BUCKETS", 0)
+    monkeypatch.setattr(cross_engine, "_TOO_MANY", 2.0)
+    monkeypatch.setattr(cross_engine, "how_many", lambda rows: 3)
+    monkeypatch.setattr(cross_engine, "_PART", 5)  # rows that travel are compared in parts
     bucketed = 0
     for seed in range(60):
         types, n_key, expected, actual = random_case(5000 + seed)
@@ -329,10 +313,10 @@ def test_checksums_and_values_agree_with_the_oracle(
     assert bucketed > 30
 
 
-def test_a_table_that_travels_whole_is_compared_in_parts(
+def test_whole_tables_are_compared_in_parts(
     database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meeting, "_PART", 8_000)
+    monkeypatch.setattr(cross_engine, "_PART", 8_000)
     for one in (database, other):
         one.run(f"create table t as {MANY}", "analyze t")
     database.run("update t set s = s || '!' where id > 3", "delete from t where id = 2")
@@ -345,7 +329,7 @@ def test_a_table_that_travels_whole_is_compared_in_parts(
     assert len(found.samples) == 100
 
 
-def test_a_change_on_its_way_between_two_databases_is_no_drift(database: Database, other: Database) -> None:
+def test_change_in_flight_between_databases_is_no_drift(database: Database, other: Database) -> None:
     for one in (database, other):
         one.run("create table t as select n as id, n as v from generate_series(1, 12000) n", "analyze t")
     database.run("update t set v = -1 where id in (5, 6, 7)", "insert into t values (13000, 1)")

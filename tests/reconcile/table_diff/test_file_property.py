@@ -15,7 +15,7 @@ from reconcile.report.model import Drift
 from reconcile.table_diff import cross_engine
 from reconcile.table_diff.text_files import Dialect
 from tests.conftest import Database
-from tests.reconcile.table_diff.test_diff import compared, duck, postgres
+from tests.support.diffs import compared, duck, postgres
 
 Row = dict[str, str | None]
 

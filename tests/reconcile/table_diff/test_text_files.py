@@ -19,7 +19,7 @@ from reconcile.errors import ReconcileError
 from reconcile.report.model import Cell, Drift, Verdict
 from reconcile.table_diff.text_files import Dialect
 from tests.conftest import Database
-from tests.reconcile.table_diff.test_diff import compared, duck, postgres
+from tests.support.diffs import compared, duck, postgres
 
 # type, value in the table, texts that are exactly this value, texts that a cast would turn into it
 VALUES = [
