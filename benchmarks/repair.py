@@ -1,6 +1,8 @@
 """Repairing a tenth of a table against the bare upsert of the same rows, on the embedded Postgres, or on the lake.
 
-    uv run benchmarks/repair.py [--rows 1000000] [--runs 3] [--lake]
+    uv run benchmarks/repair.py [--rows 1000000] [--runs 3] [--lake | --missing]
+
+With --missing every row of the table is missing: a repair and its undo, against the bare `insert ... select`.
 
 The upsert knows which rows to write and keeps no record. Ours is told in its parts: find and plan (two comparisons),
 apply (locks, looks at each row again, writes, looks at what stands now, keeps every row before and after in the
@@ -31,6 +33,7 @@ from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
 from reconcile.repair.guards import Guards
 from reconcile.repair.session import repair_session
+from reconcile.repair.undo import undo
 from reconcile.report.model import Verdict
 
 COLUMNS = {
@@ -101,6 +104,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--lake", action="store_true", help="on Delta tables behind Sail, against a bare MERGE")
+    parser.add_argument("--missing", action="store_true", help="every row is missing; also undo the repair")
     options = parser.parse_args()
     if options.lake:
         measure_lake(options.rows, options.runs)
@@ -108,17 +112,47 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = warehouse.start(Path(folder))
         try:
-            measure(server, options.rows, options.runs)
+            (measure_missing if options.missing else measure)(server, options.rows, options.runs)
         finally:
             warehouse.stop(Path(folder))
 
 
+def embedded(server: warehouse.Server) -> Project:
+    names = ("role", "search_path", "sslmode", "sslcert", "sslkey", "sslrootcert")
+    where = {"host": str(server.socket), "port": 5432, "user": "postgres", "password": "", "database": "postgres"}
+    credentials = SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names))
+    return project_on(Connection("postgres", "bench", 1, credentials))
+
+
+def measure_missing(server: warehouse.Server, rows: int, runs: int) -> None:
+    project = embedded(server)
+    with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as database:
+        for _ in range(runs):
+            make(database, rows)
+            database.execute("truncate kept, bare")
+            started = time.perf_counter()
+            database.execute("insert into bare select * from truth")
+            bare = time.perf_counter() - started
+            with repair_session(project) as session:
+                started = time.perf_counter()
+                session.make(brief=True)
+                planned = time.perf_counter()
+                done = session.apply(Guards(max_rows=rows, max_percent=100))
+                applied = time.perf_counter()
+            assert (done.inserted, done.stale) == (rows, 0), done
+            undone = undo(project, done.run_id, apply=True)
+            undo_seconds = time.perf_counter() - applied
+            assert (undone.deleted, undone.stale) == (rows, 0), undone
+            parts = {"plan": planned - started, "apply": applied - planned, "undo": undo_seconds}
+            print(
+                f"bare insert {bare:.2f} s; " + "; ".join(f"{k} {v:.2f} s, {v / bare:.1f} x" for k, v in parts.items())
+            )
+    print(f"client memory, at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+
+
 def measure(server: warehouse.Server, rows: int, runs: int) -> None:
     with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as database:
-        names = ("role", "search_path", "sslmode", "sslcert", "sslkey", "sslrootcert")
-        where = {"host": str(server.socket), "port": 5432, "user": "postgres", "password": "", "database": "postgres"}
-        credentials = SimpleNamespace(**where, connect_timeout=5, **dict.fromkeys(names))
-        project = project_on(Connection("postgres", "bench", 1, credentials))
+        project = embedded(server)
         tell(rows, runs, project, lambda: make(database, rows), lambda: upsert(database))
 
 

@@ -261,6 +261,9 @@ class Engine(Protocol):
         To be entered inside a transaction; the session's own settings are back afterwards.
         """
 
+    def pinning_sql(self) -> list[str]:
+        """The statements by which a script pins the settings, after its ``begin``."""
+
     def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
         """What decides how rows of a table are written beside its columns' types, each with its definition.
 

@@ -67,6 +67,9 @@ class PlainEngine:
     def pinned(self) -> Iterator[None]:
         yield  # texts of their values depend on no setting but the time zone, which is part of the text
 
+    def pinning_sql(self) -> list[str]:
+        return []
+
     def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
         return []
 

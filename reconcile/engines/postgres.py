@@ -283,6 +283,9 @@ class PostgresEngine(PostgresSpelling):
         values = ", ".join(f"set_config({text_literal(name)}, {text_literal(value)}, true)" for name, value in settings)
         self._run(f"select {values}")
 
+    def pinning_sql(self) -> list[str]:
+        return [f"set local {name} = {text_literal(value)}" for name, value in _PINNED.items()]
+
     def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
         return [(name, text) for name, text in self.rows(catalog.RULES, [self._oid(relation_name)])]
 

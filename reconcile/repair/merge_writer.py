@@ -1,9 +1,9 @@
-"""A repair where each statement is a commit of its own: one MERGE a table, and what it is to do is noted before.
+"""A repair on an engine that commits each statement: one MERGE per table, and its intent is recorded before it.
 
-Tables of ours hold what other engines keep in temporary tables and in one transaction: the plan, then those of its rows
-that still are as they were planned. The journal gets these rows and a note of the intent, the MERGE writes them, then
-the journal's head takes the note's place. Where that broke off in between, the table is looked at: its MERGE was one
-commit, so that its rows are all as they were, or all as they were to be.
+Tables in our schema hold what other engines keep in temporary tables and in one transaction: the plan, then the rows of
+it that are still as planned. The journal gets these rows and the intent, the MERGE writes them, then the head of the
+journal replaces the intent. After an interruption the table decides: a MERGE is one commit, so its rows are either all
+as before or all as planned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE = 1_000  # positions that one statement names
 
 
 class StoredPlan(PlanTable):
-    """A plan that is a SELECT until it is settled, and then a table of ours."""
+    """A plan that is a SELECT until it is settled, and then a table in our schema."""
 
     lasts = False
 
@@ -47,7 +47,7 @@ class StoredPlan(PlanTable):
         self._settled = self.store(f"select * from {self.source} as planned")
 
     def store(self, sql: str) -> str:
-        """A table of ours with what a SELECT yields, until ``drop``."""
+        """A table in our schema with the result of a SELECT; ``drop`` deletes it."""
         assert isinstance(self._engine, CommitsStatements)
         name = self._engine.store(sql)
         self._tables.append(name)
@@ -59,7 +59,7 @@ class StoredPlan(PlanTable):
         self._tables, self._settled = [], None
 
     def _begin(self) -> None:
-        """Nothing to make yet."""
+        """Nothing to create yet."""
 
     def _add(self, into: Sequence[str], select: str) -> None:
         cells = [
@@ -79,10 +79,10 @@ class StoredPlan(PlanTable):
 
 
 class LocalPlanTexts(PlanTexts):
-    """The rows of a whole plan in a database of the client's own: what drifted travels there, and nothing else does."""
+    """The rows of a whole plan in a DuckDB database of the client: only rows that drifted are transferred."""
 
     def __init__(self, engine: Engine) -> None:
-        from reconcile.engines.duckdb import DuckDBEngine  # only where it is needed: its import takes time
+        from reconcile.engines.duckdb import DuckDBEngine  # imported here because its import takes time
 
         self._there = engine
         self._here = DuckDBEngine(":memory:")
@@ -96,9 +96,9 @@ class LocalPlanTexts(PlanTexts):
     def keep(self, index: int, table: PlanTable) -> int:
         fresh = -1 - index
         self.take(fresh, table)
-        # one text may be spelled in several ways, as JSON
-        told = ("{}.action", "{}.copies", "json({}.row_before)", "json({}.row_after)")
-        same = " and ".join(f"{one.format('g')} is not distinct from {one.format('f')}" for one in told)
+        # one text can be written in several ways in JSON
+        fields = ("{}.action", "{}.copies", "json({}.row_before)", "json({}.row_after)")
+        same = " and ".join(f"{one.format('g')} is not distinct from {one.format('f')}" for one in fields)
         others = self._engine.rows(
             f"select f.position from {PLAN_TEXT} as f where f.part = {fresh} and not exists (\n"
             f"  select 1 from {PLAN_TEXT} as g where g.part = {index} and {same}\n)"
@@ -108,8 +108,8 @@ class LocalPlanTexts(PlanTexts):
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A table's rows, and how many of them equal rows without a key that are to be deleted, or to be inserted."""
+class TableCounts:
+    """The rows of a table, and how many of them equal a row without a key that is to be deleted, or to be inserted."""
 
     rows: int
     deletes: int
@@ -132,28 +132,28 @@ class Merge:
         return _written(self._counts(f"{live} as live where {_PLANNED}"), self._plan.size() - int(rows))
 
     def write(self) -> Written:
-        """Leave what is stale, note the rest, write it, look at what stands now.
+        """Drop what is stale, record the rest, write it and read the table again.
 
-        Raises EvaluationFailed where the database refuses (it says if the table is no longer whole by that), Refused
-        where a key stands twice by now; nothing of it is in the journal then.
+        Raises EvaluationFailed if the database refuses (with a message if the table is not whole after it), Refused if
+        a key occurs twice now; the journal then has no rows of it.
         """
         size = self._plan.size()
         live = self._plan.store(self._live())
         rows, positions = self._engine.one(f"select count(*), count(distinct position) from {live} where {_PLANNED}")
         if rows != positions:
-            raise Refused(f"{self._entry.relation}: {rows - positions} keys stand more than once by now: plan again")
+            raise Refused(f"{self._entry.relation}: {rows - positions} keys occur more than once now: plan again")
         if not rows:
             return Written(0, 0, 0, size)
         self._look_for_nulls(live)
-        before = self._standing(live)
+        before = self._table_counts(live)
         self._intend(live, before)
         try:
             self._engine.execute(self._merge(live))
         except EvaluationFailed as error:
             counts = self._counts(f"{live} where {_PLANNED}")
-            now = self._standing(live)
+            now = self._table_counts(live)
             if now.rows in (before.rows, before.rows + counts.get("insert", 0) - counts.get("delete", 0)):
-                self.finish(live, before)  # it was refused whole, or its answer was lost
+                self.finish(live, before)  # it was refused as a whole, or its answer was lost
                 raise
             self._forget()
             raise EvaluationFailed(
@@ -163,16 +163,16 @@ class Merge:
         written, missed = self.finish(live, before)
         return Written(written.inserted, written.updated, written.deleted, size - int(rows) + missed)
 
-    def finish(self, live: str, before: Standing) -> tuple[Written, int]:
-        """Put the journal's head in the place of the note, where the MERGE was; forget both where it was not.
+    def finish(self, live: str, before: TableCounts) -> tuple[Written, int]:
+        """Replace the intent by the head of the journal if the MERGE was committed; delete both if it was not.
 
-        ``live`` names what was to be written, ``before`` tells how it stood before. What stands otherwise by now than
-        the MERGE left it is taken out of the journal, and counted.
+        ``live`` names the rows to write, ``before`` the counts before it. Rows that are not as the MERGE wrote them are
+        removed from the journal, and counted.
         """
         missed = [position for (position,) in self._engine.rows(self._unlike(live))]
         keyed = int(self._engine.one(f"select count(*) from {live} as p where {_PLANNED} and p.copies = 0")[0])
         entry = f"where {journal.is_of(self._engine, self._entry)}"
-        now = self._standing(live)
+        now = self._table_counts(live)
         if len(missed) == keyed and (now.deletes, now.inserts) == (before.deletes, before.inserts):
             self._forget()
             return Written(0, 0, 0, 0), len(missed)
@@ -187,9 +187,9 @@ class Merge:
             self._engine.execute(f"delete from {table} where {journal.is_of(self._engine, self._entry)}")
 
     def _look_for_nulls(self, live: str) -> None:
-        """Refuse what the table would refuse: Sail 0.7.2, which then fails the MERGE, may empty the table by it."""
-        told = [name for name in self._images.named if not self._images.column(name).nullable]
-        wanted = {name: f"{self._images.cell(AFTER, name)}" for name in told}
+        """Refuse a NULL that the table refuses: Sail 0.7.2 fails the MERGE then, and may empty the table by it."""
+        required = [name for name in self._images.named if not self._images.column(name).nullable]
+        wanted = {name: f"{self._images.cell(AFTER, name)}" for name in required}
         if wanted:
             counts = ", ".join(f"count(*) filter (where {place} is null)" for place in wanted.values())
             found = self._engine.one(f"select {counts} from {live} where action <> 'delete'")
@@ -203,7 +203,7 @@ class Merge:
         counted = self._engine.rows(f"select action, sum(greatest(copies, 1)) from {rows} group by action")
         return {str(action): int(count) for action, count in counted}
 
-    def _intend(self, live: str, before: Standing) -> None:
+    def _intend(self, live: str, before: TableCounts) -> None:
         body = json.dumps({"entry": asdict(self._entry), "standing": asdict(before)})
         self._engine.execute(
             f"insert into {_INTENT} values ($1, $2, $3)", [self._entry.run_id, self._entry.unique_id, body]
@@ -212,10 +212,10 @@ class Merge:
         journal.write_rows(self._engine, self._entry, rows)
 
     def _live(self) -> str:
-        """What of the plan still is as it was planned, as a SELECT: in the plan's form, and
+        """The rows of the plan that are still as planned, as a SELECT in the form of the plan, with two more actions.
 
-        copy: a row to insert, for each copy that is. again: a row of the table that is equal to some that go, and
-        stays: a MERGE cannot delete one of several equal rows, so it deletes all and inserts the others again.
+        copy: one row to insert per copy. again: a row to keep that equals rows to delete: a MERGE cannot delete one of
+        several equal rows, so it deletes all of them and inserts the others again.
         """
         kinds = self._kinds(self._plan.source)
         plan, table = f"{self._plan.source} as p", f"{self._entry.relation} as t"
@@ -287,7 +287,7 @@ class Merge:
         update = (
             f"when matched and p.action = 'update' then update set {', '.join(assignments)}\n" if assignments else ""
         )
-        whole, told = (
+        whole, named = (
             [column.name for column in self._images.columns if column.name in names and not column.generated]
             for names in ([column.name for column in self._images.columns], self._images.named)
         )
@@ -297,7 +297,7 @@ class Merge:
             f"when matched and p.action = 'delete' then delete\n{update}"
             f"when not matched and p.action = 'again' then insert {self._values(whole)}\n"
             "when not matched and (p.action = 'copy' or (p.action = 'insert' and p.copies = 0))\n"
-            f"  then insert {self._values(told)}"
+            f"  then insert {self._values(named)}"
         )
 
     def _values(self, names: Sequence[str]) -> str:
@@ -305,7 +305,7 @@ class Merge:
         return f"({', '.join(map(quote, names))}) values ({values})"
 
     def _unlike(self, live: str) -> str:
-        """The positions of rows with a key that do not stand as they were to be."""
+        """The positions of rows with a key that are not as they were to be written."""
         if not self._images.key:
             return f"select p.position from {live} as p where false"
         table = self._entry.relation
@@ -319,7 +319,7 @@ class Merge:
             "where p.copies = 0 and p.action = 'delete'"
         )
 
-    def _standing(self, live: str) -> Standing:
+    def _table_counts(self, live: str) -> TableCounts:
         kinds = self._kinds(live)
         counts = [
             (action, True) in kinds
@@ -329,7 +329,7 @@ class Merge:
             )[0]
             for side, action in (("b", "delete"), ("a", "insert"))
         ]
-        return Standing(int(self._engine.one(f"select count(*) from {self._entry.relation}")[0]), *map(int, counts))
+        return TableCounts(int(self._engine.one(f"select count(*) from {self._entry.relation}")[0]), *map(int, counts))
 
     def _kinds(self, rows: str) -> set[tuple[str, bool]]:
         """Which actions there are, on rows that their key names and on copies."""
@@ -357,13 +357,13 @@ class Merge:
 
 
 def ensure_tables(engine: Engine) -> None:
-    """Create what is needed beside the journal."""
+    """Create the table of intents."""
     columns = ", ".join(f"{name} varchar not null" for name in ("run_id", "unique_id", "body"))
     engine.execute(f"create table if not exists {_INTENT} ({columns})")
 
 
 def recover(engine: Engine) -> None:
-    """Bring the journal to what a run that broke off has written. The repair lock is to be held."""
+    """Bring the journal up to date with what an interrupted run has written. The repair lock must be held."""
     if engine.table_columns(_INTENT) is None:
         return
     for (body,) in engine.rows(f"select body from {_INTENT} order by run_id, unique_id"):
@@ -376,9 +376,9 @@ def recover(engine: Engine) -> None:
         if not head and noted_rows and columns and set(entry.key) <= {column.name for column in columns}:
             plan = StoredPlan(engine, journal.images_of(engine, entry, columns))
             plan.fill_from(journal.rows_of(engine, entry))
-            Merge(engine, entry, plan).finish(plan.source, Standing(**noted["standing"]))
+            Merge(engine, entry, plan).finish(plan.source, TableCounts(**noted["standing"]))
             continue
-        if not head:  # nothing was written yet; or its table is another by now, and nothing of it can be restored
+        if not head:  # nothing was written; or the table is another one now, and nothing can be restored
             engine.execute(f"delete from {SCHEMA}.repair_row {is_it}")
         engine.execute(f"delete from {_INTENT} {is_it}")
 

@@ -131,7 +131,7 @@ class RepairSession:
         """The planned rows of one table that an action writes, in key order."""
         return self._texts.rows(index, action=action)
 
-    def apply(self, guards: Guards, told: Callable[[str], None] = log.info) -> Applied:
+    def apply(self, guards: Guards, report: Callable[[str], None] = log.info) -> Applied:
         """Run exactly this plan: one transaction per model, each with its journal.
 
         A row that is not what the plan saw, or that its definition does not ask for now, is not written and counted. A
@@ -159,7 +159,7 @@ class RepairSession:
                         continue
                     written_any = True
                     counts = f"{written.inserted} inserted, {written.updated} updated, {written.deleted} deleted"
-                    told(f"{table.name}: {counts}, {written.stale} stale")
+                    report(f"{table.name}: {counts}, {written.stale} stale")
                     done = done.with_table(written)
         if not written_any:
             self._raise_refusals()

@@ -1,4 +1,4 @@
-"""A plan as an SQL script to review, and to run by hand: what the repair would do, each row guarded as it would be."""
+"""A plan as an SQL script, to review or to run by hand: one statement per row, each with the guard of the repair."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def write_script(session: RepairSession, path: Path) -> None:
     """Write the plan's statements, in the order in which they would run. Memory stays flat.
 
-    Raises Refused where the file cannot be written, or where a statement cannot name one of several equal rows.
+    Raises Refused if the file cannot be written, or if the engine has no name for one of several equal rows.
     """
     if not session.engine.row_id:
         raise Refused(
-            f"{session.engine.kind} has no name for one of several equal rows, and so no statements a row for {path}: "
-            "review the plan that --plan writes; nothing was changed"
+            f"{session.engine.kind} has no name for one of several equal rows, so no statements can be written to "
+            f"{path}: review the plan that --plan writes; nothing was changed"
         )
 
     def write(file: TextIO) -> None:
@@ -34,7 +34,8 @@ def write_script(session: RepairSession, path: Path) -> None:
             writer = _Writer(session.engine, table)
             file.write(f"\n-- {_comment(table.name)}: {table.inserts} to insert, {table.updates} to update, ")
             file.write(f"{table.deletes} to delete\nbegin;\n")
-            # deletes first, as the repair has them
+            file.writelines(f"{statement};\n" for statement in session.engine.pinning_sql())
+            # deletes first, as in the repair
             for action in ("delete", "update", "insert"):
                 for row in session.rows_of(index, action):
                     file.writelines(f"{statement};\n" for statement in writer.statements(row))
@@ -49,9 +50,9 @@ def write_script(session: RepairSession, path: Path) -> None:
 def _head(plan: RepairPlan) -> str:
     return (
         f"-- reconcile repair, plan {plan.plan_id} for {_comment(plan.database)}, made {plan.created_at}\n"
-        "-- Each statement writes its row only while that row is as it was when the plan was made. What is run\n"
-        "-- from here is not in the repair journal, and `reconcile undo` does not know of it. Run it once: which of\n"
-        "-- several equal rows to delete (`limit`) is a matter of how many there are.\n"
+        "-- Each statement writes its row only if that row is as it was when the plan was made. Rows written by this\n"
+        "-- script are not in the repair journal: `reconcile undo` cannot restore them. Run it once: a statement with\n"
+        "-- `limit` deletes some of several equal rows, and a second run would delete more of them.\n"
     )
 
 
@@ -68,7 +69,7 @@ class _Writer:
         self._columns = {column.name: column for column in engine.table_columns(table.relation) or []}
 
     def statements(self, row: PlannedRow) -> Iterator[str]:
-        """The statement that writes a row, once for each copy to insert."""
+        """The statements that write a row: for copies to insert, one per copy."""
         relation = self._table.relation
         if row.action == "delete" and row.before is not None:
             if not row.copies:
@@ -86,7 +87,11 @@ class _Writer:
                 if value != row.before[name] and not self._columns[name].generated
             }
             if not changed:
-                return  # only generated columns differ: those are the database's own to write
+                return  # only generated columns differ: the database writes them
+            if any(self._columns[name].identity_always for name in changed):  # which no UPDATE can write
+                yield f"delete from {relation} as t where {self._is(row.before)}"
+                yield self._insert(row.after, keyed=True)
+                return
             assignments = ", ".join(f"{quote(name)} = {self._value(name, value)}" for name, value in changed.items())
             yield f"update {relation} as t set {assignments} where {self._is(row.before)}"
         elif row.after is not None:

@@ -10,6 +10,8 @@ import pytest
 from reconcile.dbt.project import Project
 from reconcile.errors import EvaluationFailed, Refused
 from reconcile.repair.guards import Guards
+from reconcile.repair.session import repair_session
+from reconcile.repair.sql_script import write_script
 from reconcile.repair.undo import undo
 from reconcile.report.model import Verdict
 from tests.conftest import Database
@@ -319,3 +321,24 @@ def test_values_survive_repair_and_undo_under_other_settings(
     pg.run(f"alter database {database.name} reset all")
 
     assert pg.rows(everything) == before
+
+
+def test_an_identity_column_is_repaired_by_delete_and_insert(pg: Bench, tmp_path: Path) -> None:
+    columns = "id integer primary key, v integer generated always as identity"
+    pg.run(
+        f"create table kept ({columns})",
+        "create table truth (id integer, v integer)",
+        "insert into truth values (1, 10), (2, 20)",
+        "insert into kept overriding system value values (1, 10), (2, 2)",
+    )
+    with repair_session(pg.project) as session:
+        session.make()
+        write_script(session, tmp_path / "repair.sql")
+    done = pg.repair()
+    assert done.updated == 1
+    assert pg.rows() == [(1, 10), (2, 20)]
+    undo(pg.project, done.run_id, apply=True)
+    assert pg.rows() == [(1, 10), (2, 2)]
+
+    pg.run(*[part for part in (tmp_path / "repair.sql").read_text().split(";\n") if part.strip()])
+    assert pg.rows() == [(1, 10), (2, 20)]
