@@ -1,4 +1,4 @@
-"""What a user can mend, and what a site says no to."""
+"""Errors that a user can fix, and refusals by a site."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Place:
 
 @contextmanager
 def place(settings: ExtractSettings, site: Site | None = None) -> Iterator[Place]:
-    """The place that the settings name; for ``local`` a site of our own, started for the while (or ``site``)."""
+    """The place that the settings name; for ``local`` a local site that runs during the block (or ``site``)."""
     if settings.base_url != LOCAL or settings.source in FROM_FILES:
         if settings.source not in FROM_FILES:
             check_host(settings.base_url, settings.allow_hosts, settings.written_consent)
@@ -124,7 +124,7 @@ def collect(
     """Run one job against a destination. ``progress`` names one of dlt's collectors (log, tqdm, ...); ``run_id``
     (None: a new one) marks its rows.
 
-    Raises ExtractError for what a user can mend.
+    Raises ExtractError for what a user can fix.
     """
     with _reachable_warehouse(), place(settings, site) as where:
         pipeline = engagement.make_pipeline(destination, pipelines_dir, progress)
@@ -181,7 +181,7 @@ def _content(settings: ExtractSettings, where: Place) -> Content | None:
     if settings.content is not None:
         path = Path(settings.content)
         if not path.exists():
-            raise ExtractError(f"{path} does not exist: mend sources.engagement.content or --content")
+            raise ExtractError(f"{path} does not exist: fix sources.engagement.content or --content")
         return lambda since: read_content(path)
     if where.site is None:
         return None

@@ -30,7 +30,7 @@ class ExtractSettings:
     schedule: str = SCHEDULES[0]
     budget: int = BUDGET
     content: str | None = None  # the posting bot's table, as a .csv or .jsonl file
-    content_table: str | None = None  # or as a table of its own database, with or without its schema
+    content_table: str | None = None  # or as a table of the bot's database, with or without its schema
     new_columns: str = NEW_COLUMNS[0]  # what becomes of a content column that staging does not have
 
     @property

@@ -78,7 +78,7 @@ class Summary:
         asked = self.updated + self.held + self.failed
         for count, what in (
             (self.fell_back, "came without an answer that is understood"),
-            (self.disagreeing, "are told differently by two ways of reading one page"),
+            (self.disagreeing, "differ between two ways of reading one page"),
         ):
             if count >= _ALARM_LEAST and count > _ALARM_SHARE * asked:
                 raise LayoutAlarm(

@@ -147,7 +147,7 @@ def _suspect(attempt: Attempt, expected: Expected) -> list[str]:
 
 
 def _reach(attempt: Attempt, name: str) -> int:
-    """The largest value that a counter as read can stand for: "1.2K" may be 1,299, so a later 1,187 is no fall."""
+    """The largest value that a counter as read can mean: "1.2K" may be 1,299, so a later 1,187 is no fall."""
     count = getattr(attempt.reading.counters, name)
     return int(count.value + count.step - 1)
 

@@ -111,7 +111,7 @@ def status(output: str) -> int:
 @levelset.command()
 @click.option("--source", type=click.Choice(["browser", "http"]), help="How posts are read (default: as configured).")
 def demo(source: str | None) -> int:
-    """Run the whole loop on made-up posts: scrape, load, build, reconcile; then break the tables and mend them."""
+    """Run the whole loop on made-up posts: scrape, load, build, reconcile; then break the tables and fix them."""
     from orchestrate.demo.run import run_demo
     from orchestrate.servers import postgres as warehouse
 

@@ -1,4 +1,4 @@
-"""What a user can mend: one sentence that says what, where and what to do."""
+"""What a user can fix: one sentence that says what, where and what to do."""
 
 from __future__ import annotations
 

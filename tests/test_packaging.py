@@ -110,4 +110,4 @@ def test_the_audit_tells_what_is_weak_and_what_could_not_be_looked_up(capsys: py
     assert audited([fine, unknown]) == 0
     assert "1 of 2 packages could not be looked up from here" in capsys.readouterr().out
     assert audited([fine, weak]) == 1
-    assert "audit: b 2: PYSEC-1, mended in 2.1" in capsys.readouterr().out
+    assert "audit: b 2: PYSEC-1, fixed in 2.1" in capsys.readouterr().out

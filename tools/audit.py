@@ -2,7 +2,7 @@
 
     uv run --no-project tools/audit.py
 
-Exit codes: 0 none is known, or it could not be told (it says so); 1 weaknesses are known, each on a line.
+Exit codes: 0 none is known, or the list could not be read (it says so); 1 weaknesses are known, each on a line.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def main() -> int:
 def report(found: list[dict[str, Any]]) -> int:
     """Say what pip-audit's ``dependencies`` come to; the exit code."""
     known = [
-        f"audit: {package['name']} {package['version']}: {weakness['id']}, mended in {mended or 'no release yet'}"
+        f"audit: {package['name']} {package['version']}: {weakness['id']}, fixed in {fixed or 'no release yet'}"
         for package in found
         for weakness in package.get("vulns") or []
-        for mended in [", ".join(weakness.get("fix_versions") or [])]
+        for fixed in [", ".join(weakness.get("fix_versions") or [])]
     ]
     skipped = sum("skip_reason" in package for package in found)
     for line in known:

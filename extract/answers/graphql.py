@@ -66,7 +66,7 @@ def unexpected(error: Exception, source: str) -> Reading:
 
 
 def read_error(errors: list[Mapping[str, Any]]) -> Reading:
-    """The status that a body of errors without data stands for."""
+    """The status that a body of errors without data means."""
     first = errors[0] if errors else {}
     message = str(first.get("message", ""))
     code = first.get("code")
@@ -101,7 +101,7 @@ def _read_roots(data: Mapping[str, Any], source: str) -> list[Reading]:
 def focal_reading(data: Mapping[str, Any], tweet_id: str, source: str = "graphql") -> Reading | None:
     """The reading of the post that was asked for, out of an answer that may show others (parents, replies, ads).
 
-    In a conversation the post stands in the entry that its id names, also as the sign that it is gone.
+    In a conversation the post is in the entry that its id names, also as the sign that it is gone.
     """
     try:
         entries = [e for i in _instructions(data) or [] for e in i.get("entries") or []]
@@ -159,7 +159,7 @@ def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping
             items = [content] if "itemContent" in content else [i.get("item") or {} for i in content.get("items") or []]
             for item in items:
                 body = item.get("itemContent") or {}
-                if "tweet_results" in body and not body.get("promotedMetadata"):  # an ad is nobody's own post
+                if "tweet_results" in body and not body.get("promotedMetadata"):  # an ad is not the account's post
                     yield (body["tweet_results"] or {}).get("result")
 
 
@@ -192,7 +192,7 @@ def _read_result(result: Mapping[str, Any] | None, source: str) -> Reading:
 
 
 def read_tombstone_text(text: str) -> Status:
-    """The status that a tombstone's sentence stands for; ``unavailable`` where the sentence is a new one."""
+    """The status that a tombstone's sentence means; ``unavailable`` where the sentence is a new one."""
     lowered = text.lower()
     if "account" in lowered and "no longer exists" in lowered:
         return Status.DELETED

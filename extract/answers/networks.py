@@ -84,7 +84,7 @@ def read_embed(node: Mapping[str, Any]) -> Reading:
 
 
 def read_api_v2(body: Mapping[str, Any]) -> list[Reading]:
-    """X API v2, ``GET /2/tweets?ids=``: a row a post, and an error a post that is gone."""
+    """X API v2, ``GET /2/tweets?ids=``: one row per post, and one error per post that is gone."""
     names = {
         "likes": "like_count",
         "retweets": "retweet_count",

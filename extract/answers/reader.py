@@ -12,7 +12,7 @@ from extract.answers.networks import read_api_v2, read_bluesky, read_embed, read
 from extract.reading.record import Reading, Status
 
 _JSON_LD = re.compile(r"<script[^>]*application/ld\+json[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
-# The words of a login wall's own elements. Sentences like "Something went wrong" stand in the static shell of every
+# The words of a login wall's own elements. Sentences like "Something went wrong" are in the static shell of every
 # page, so they prove nothing.
 _LOGIN_WALL = ("google_sign_in_container", "apple_sign_in_button", "login_wall")
 

@@ -1,4 +1,4 @@
-"""Answers that carry no post: what each stands for, and when a site that says "later" means."""
+"""Answers that carry no post: what each means, and when a site that says "later" means."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from extract.answers.graphql import read_error
 from extract.answers.reader import read_page
 from extract.reading.record import Reading, Status
 
-_WINDOW = timedelta(minutes=15)  # X's rate limits count in windows of it: the wait where none is told
-_LONGEST = timedelta(days=1)  # no site may park us for ever by a slip of its own
+_WINDOW = timedelta(minutes=15)  # X's rate limits count in windows of it: the wait if the answer names none
+_LONGEST = timedelta(days=1)  # a wrong header must not stop the account for ever
 # an epoch in seconds (X, Bluesky) or an ISO instant (Mastodon)
 _RESETS = ("x-rate-limit-reset", "ratelimit-reset", "x-ratelimit-reset")
 _BUSY = (500, 502, 503, 504)
 
 
 def refusal(code: int, text: str, headers: Mapping[str, str], now: datetime) -> Reading | None:
-    """The reading that an HTTP answer of any network without data stands for; None where its body may carry some."""
+    """The reading that an HTTP answer of any network without data means; None where its body may carry some."""
     if code == 429:
         at = retry_at(headers, now)
         return Reading(Status.RATE_LIMITED, detail=f"asked to wait until {at:%Y-%m-%d %H:%M:%S} UTC", retry_at=at)

@@ -18,7 +18,8 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from extract.reading.digits import ascii_digits
 
-_MARKS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")  # direction marks: seen by nobody, sent by some
+# direction marks: invisible, but some pages send them
+_MARKS = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _SPACES = re.compile(r"\s+")
 _MOST_DECIMALS = 3
 _HEAD = re.compile(r"(?P<before>\D*)(?P<number>\d.*\d|\d)(?P<after>\D*)", re.DOTALL)

@@ -1,4 +1,4 @@
-"""The words that stand beside the numbers of a group label, by language.
+"""The words beside the numbers of a group label, by language.
 
 English, Japanese and Chinese are those of recorded labels (English: tests/extract/series/x_dom_observations_2026.csv;
 the other two: tests/extract/reading/test_aria_labels.py); the others are the interface's words in that language, as

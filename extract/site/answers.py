@@ -23,7 +23,7 @@ def user_result(followers: int, tweets: int) -> dict[str, Any]:
 def tweet_result(post: Post, truth: Truth, generation: str) -> dict[str, Any]:
     """A live post: ``generation`` a keeps its counters under legacy, b beside ``legacy: null``, c under counts.
 
-    What misleads careless readers is there, as in real answers: a quoted post that is a stub or has counters of its
+    What misleads careless readers is there, as in real answers: a quoted post that is a stub or has other
     own, and the counters that an edited post had before.
     """
     counts = {
@@ -67,7 +67,7 @@ def tweet_result(post: Post, truth: Truth, generation: str) -> dict[str, Any]:
 
 
 def foreign_result(tweet_id: str, likes: int) -> dict[str, Any]:
-    """Somebody else's post, as it stands in quotes, ads, conversations and retweets."""
+    """Another author's post, as it appears in quotes, ads, conversations and retweets."""
     user = {"__typename": "User", "rest_id": "5", "core": {"screen_name": "a_neighbour", "name": "Neighbour"}}
     counts = {"favorite_count": likes, "retweet_count": 911, "reply_count": 81, "quote_count": 17}
     return {
@@ -120,7 +120,7 @@ def tombstone() -> dict[str, Any]:
 def timeline(results: list[tuple[str, dict[str, Any]]], cursor: str | None) -> dict[str, Any]:
     """A page of a profile's timeline; ``results`` are (tweet id, result), ``cursor`` leads to the next page."""
     entries = [_entry(f"tweet-{tweet_id}", result) for tweet_id, result in results]
-    if results:  # what stands between the own posts of a real timeline
+    if results:  # what is between the account's posts of a real timeline
         near = int(results[0][0])
         ad = _entry(f"promoted-{near + 8}", foreign_result(str(near + 8), 12))
         ad["content"]["itemContent"]["promotedMetadata"] = {"advertiser": "somebody"}

@@ -61,7 +61,7 @@ function draw(result) {
     'aria-label': words(views, 4) + '. View post analytics'}, short(views)));
   group.append(element('button', {'data-testid': 'bookmark', 'aria-label': 'Bookmark'}, ''));
   const quoted = (result.quoted_status_result || {}).result;
-  if (quoted) {  // somebody else's post within, with a time and a link of its own
+  if (quoted) {  // somebody else's post within, with its time and link
     const inner = element('a', {href: '/i/status/' + quoted.rest_id});
     inner.append(element('time', {datetime: ''}, 'quoted'));
     article.append(inner, element('p', {}, (quoted.legacy || {}).full_text));

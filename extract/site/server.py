@@ -1,4 +1,4 @@
-"""The local site's server: loopback only, a clock of its own, faults on request, and the truth for tests."""
+"""The local site's server: loopback only, its clock, faults on request, and the truth for tests."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class BatchSource:
         raise NotImplementedError
 
     def profile(self, body: Any, get: Get) -> Profile | None:
-        """The account's own counters: out of an answer with posts, or by a question of its own."""
+        """The account's own counters: out of an answer with posts, or by a separate request."""
         raise NotImplementedError
 
     def connect(self) -> AbstractContextManager[Get]:
@@ -89,7 +89,7 @@ class BatchSource:
         return iter(())
 
     def _profile(self, body: Any, get: Get) -> Profile | None:
-        """The followers where they are told: the posts are what the run is for, but a wall is a wall."""
+        """The followers if the network publishes them: the posts are what the run is for, but a wall is a wall."""
         try:
             return self.profile(body, get)
         except RequestRefused as refused:

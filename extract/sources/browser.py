@@ -1,6 +1,6 @@
 """The reader with a browser: Playwright opens the profile and the posts, and takes the answers that the page asks for.
 
-Order of strategies: the profile's timeline (20 posts an answer), then a page a post: the answer by its operation's
+Order of strategies: the profile's timeline (20 posts an answer), then one page per post: the answer by its operation's
 NAME (ids rotate every few weeks), else JSON-LD, else labels by test id. Images, fonts and media are blocked through
 CDP, which keeps the HTTP cache (page.route() switches it off and costs twice the CPU: 193 against 88 ms a post).
 """
@@ -246,7 +246,7 @@ class BrowserSource:
             refused = refusal(answer.status, await _text(answer), answer.headers, self._now())
             return [refused or Reading(Status.NO_DATA, detail=f"HTTP {answer.status}")]
         shown = read_page(await page.content())
-        # a page without JSON-LD is what a signed-in page is: only a log-in wall is told apart by its own elements
+        # a page without JSON-LD is what a signed-in page is: only a sign-in page is recognised by its elements
         return [reading for reading in shown if reading.status is not Status.BLOCKED]
 
     async def _open_post(self, page: Page, tweet_id: str) -> Reading | None:
@@ -302,7 +302,7 @@ class BrowserSource:
         found: dict[str, Any] | None = await page.evaluate(_ARTICLE, tweet_id)
         if found is None or reading.status not in READ:
             return reading
-        # the same post a second time, off the page: where the two differ, one of them is read wrongly
+        # the same post again, off the page: where the two differ, one of them is read wrongly
         return reading.compared_with(read_labels(Labels(**found))[0])
 
     async def _read_article(self, page: Page, tweet_id: str) -> Reading:

@@ -58,7 +58,7 @@ def find_chromium(fetch: bool = True) -> Chromium | None:
     explicit = os.environ.get(SETTING)
     if explicit:
         if not os.access(explicit, os.X_OK) or Path(explicit).is_dir():
-            raise ExtractError(f"{SETTING} names {explicit}, which is no executable file: mend or unset it")
+            raise ExtractError(f"{SETTING} names {explicit}, which is no executable file: fix or unset it")
         return Chromium(Path(explicit), SETTING)
     steps: list[Callable[[], Chromium | None]] = [_playwright_cache, _installed, _fetched]
     if fetch:
@@ -73,7 +73,7 @@ def _playwright_cache() -> Chromium | None:
         path = Path(playwright.chromium.executable_path)
     if path.exists():
         return Chromium(None, "Playwright's cache")
-    # `playwright install --only-shell` keeps the headless shell in a folder of its own
+    # `playwright install --only-shell` keeps the headless shell in a separate folder
     shells = sorted(path.parents[1].parent.glob(f"chromium_headless_shell-{path.parents[1].name.split('-')[-1]}"))
     return Chromium(None, "Playwright's cache") if shells else None
 

@@ -39,7 +39,7 @@ class _FileSource:
     def __init__(self, path: Path) -> None:
         self.wall: Reading | None = None
         if not path.exists():
-            raise ExtractError(f"{path} does not exist: mend sources.engagement.file or --file")
+            raise ExtractError(f"{path} does not exist: fix sources.engagement.file or --file")
         self._path = path
 
     def readings(self) -> Iterator[tuple[datetime, Reading]]:

@@ -30,7 +30,7 @@ def check_host(url: str, allowed: Sequence[str], written_consent: bool = False) 
     """
     host = urlsplit(url).hostname
     if not host or urlsplit(url).scheme not in ("http", "https"):
-        raise ExtractError(f"base_url is {url!r}, which is no http address: mend it in .dlt/config.toml")
+        raise ExtractError(f"base_url is {url!r}, which is no http address: fix it in .dlt/config.toml")
     if is_loopback(url):
         return
     if host not in allowed:
@@ -47,13 +47,13 @@ def check_host(url: str, allowed: Sequence[str], written_consent: bool = False) 
 
 
 def check_session(path: Path) -> Path:
-    """The session state's file, where nobody else may read it. Raises ExtractError for any other."""
+    """The session state's file, readable by its owner only. Raises ExtractError for any other."""
     try:
         mode = path.stat()
     except OSError as error:
-        raise ExtractError(f"the session state {path} cannot be read ({error.strerror}): mend session_state") from error
+        raise ExtractError(f"the session state {path} cannot be read ({error.strerror}): fix session_state") from error
     if not stat.S_ISREG(mode.st_mode):
-        raise ExtractError(f"the session state {path} is no file: mend sources.engagement.session_state")
+        raise ExtractError(f"the session state {path} is no file: fix sources.engagement.session_state")
     if stat.S_IMODE(mode.st_mode) != 0o600 or mode.st_uid != os.getuid():
         raise ExtractError(
             f"the session state {path} signs in as you, and has mode {stat.S_IMODE(mode.st_mode):04o} or another "

@@ -15,7 +15,7 @@ log = logging.getLogger("extract")
 
 
 class Parking:
-    """``parked.json`` in a folder: host -> ISO instant (UTC). A file that cannot be read parks nobody, and says so."""
+    """``parked.json`` in a folder: host -> ISO instant (UTC). An unreadable file is ignored with a warning."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "parked.json"

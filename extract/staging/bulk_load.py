@@ -114,7 +114,7 @@ class _Bulk:
         """Make ``incoming`` and ``known``."""
         path = self._asked.path
         if not path.exists():
-            raise ExtractError(f"{path} does not exist: mend sources.engagement.file or --file")
+            raise ExtractError(f"{path} does not exist: fix sources.engagement.file or --file")
         pattern = path / "**" / "*.parquet" if path.is_dir() else path
         source = f"read_parquet({quoted(str(pattern))}, union_by_name = true)"
         described = self._scratch.execute(f"describe select * from {source}").fetchall()

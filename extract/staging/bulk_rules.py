@@ -51,7 +51,7 @@ class BulkLoadRequest:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Where a row's numbers are from: all of them stand in the file as they are."""
+        """Where a row's numbers are from: all of them are in the file as they are."""
         return {"file": self.path.name}
 
 
@@ -151,7 +151,7 @@ def flagged_sql(asked: BulkLoadRequest) -> str:
 
 
 def twice_sql() -> str:
-    """The posts of which the file has one of its own snapshot ids twice."""
+    """The posts of which the file has a snapshot id twice."""
     return """
         select distinct tweet_id from incoming
         where file_id in (select file_id from incoming group by file_id having count(*) > 1)

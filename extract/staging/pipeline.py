@@ -57,9 +57,7 @@ def make_pipeline(destination: Destination[Any, Any], pipelines_dir: Path, progr
         pipelines_dir.mkdir(parents=True, exist_ok=True)
         (pipelines_dir / "engagement.lock").touch()
     except OSError as error:
-        raise ExtractError(
-            f"cannot write to {pipelines_dir} ({error.strerror}): mend its rights or its disk"
-        ) from error
+        raise ExtractError(f"cannot write to {pipelines_dir} ({error.strerror}): fix its rights or its disk") from error
     made: dlt.Pipeline = dlt.pipeline(
         PIPELINE,
         pipelines_dir=str(pipelines_dir),
@@ -84,9 +82,9 @@ def run(
 ) -> Summary:
     """One job, end to end: content first (it says what was posted), then the readings that are due.
 
-    ``tick`` is told (attempts made, attempts due). Raises ExtractError where the warehouse or the site cannot be
+    ``tick`` receives (attempts made, attempts due). Raises ExtractError where the warehouse or the site cannot be
     reached, the counts loaded are not the counts read, or the layout has changed (what was read is loaded by then); a
-    wall is no error here, but stands in the summary.
+    wall is no error here, but is in the summary.
     """
     with _prepared(pipeline, job, run_id, content, now, plan) as summary:
         chosen = due(job, candidates(pipeline, source.network), now(), plan.schedule, plan.budget)
@@ -129,7 +127,7 @@ def _prepared(
 ) -> Iterator[Summary]:
     """What every run begins and ends with: alone, on whole tables, with the newest content; its summary told."""
     refusal = "another `dlt pipeline engagement run` is at work here: wait until it ends"
-    # dlt's working folder has no lock of its own
+    # dlt's working folder has no lock
     with interrupts_told(), hold(Path(pipeline.pipelines_dir) / "engagement.lock", f"the job {job}", refusal):
         summary = Summary(job, run_id or uuid.uuid4().hex[:12])
         log.info("Starting %s metrics collection", job)
@@ -152,7 +150,7 @@ def _finish_pending(pipeline: dlt.Pipeline) -> None:
 
 
 def _clear_after_kills(pipeline: dlt.Pipeline) -> None:
-    """Mend what dlt was killed while making or deleting, on which every later run would fail.
+    """Fix what dlt was killed while making or deleting, on which every later run would fail.
 
     dlt makes the folders of its load storage one by one, and takes them for whole as soon as the first is there. It
     commits a normalized package, then deletes the extracted one file by file: what is normalized by now, or holds
@@ -190,7 +188,7 @@ def _ensure_tables(pipeline: dlt.Pipeline) -> None:
 def raw_tables(rows: dict[str, Rows], told: dict[str, Any] | None = None) -> Iterable[DltResource]:
     """The raw tables with the rows to add to each; a table without rows is created where it does not exist yet.
 
-    ``told`` (a run's counts and rates) stands in the load's trace, as the tables' custom metrics.
+    ``told`` (a run's counts and rates) is in the load's trace, as the tables' custom metrics.
     """
     for table, found in rows.items():
         yield _table(table, found, told or {})
@@ -278,7 +276,7 @@ def _check_arrived(pipeline: dlt.Pipeline, summary: Summary, expected: dict[str,
 
 
 def _arrived(pipeline: dlt.Pipeline, tables: Iterable[str], run_id: str) -> dict[str, int]:
-    """The rows of this run that stand in the warehouse, counted there."""
+    """The rows of this run that are in the warehouse, counted there."""
     found = {}
     with pipeline.sql_client() as client:
         for table in tables:
@@ -325,7 +323,7 @@ def _refused(pipeline: dlt.Pipeline) -> str | None:
     reason = _words_of(job.failed_message or "")
     return (
         f"the warehouse refused rows of {job.job_file_info.table_name}: {reason}. What was to be loaded is kept in "
-        f"{Path(job.file_path).parent}, and its posts stay due: mend the cause, then run again"
+        f"{Path(job.file_path).parent}, and its posts stay due: fix the cause, then run again"
     )
 
 

@@ -1,4 +1,4 @@
-"""``levelset demo``: the whole loop on real parts, then the old system's accidents, found and mended."""
+"""``levelset demo``: the whole loop on real parts, then the old system's accidents, found and fixed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Steps:
 
 
 def run_demo(project: Path, source: str | None = None) -> int:
-    """Run the demo in a project; 0 when everything was found, mended and level again.
+    """Run the demo in a project; 0 when everything was found, fixed and level again.
 
     Starts from its own data: what an earlier demo loaded is dropped first. Raises Trouble where the warehouse holds
     anything else, or where a step fails.
@@ -147,7 +147,7 @@ def _write_reports(project: Path, reports: dict[str, Report]) -> Path:
 
 
 def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, Report]:
-    """Level, broken, found, mended, level: the reports of the drift and of its repair."""
+    """Level, broken, found, fixed, level: the reports of the drift and of its repair."""
     from reconcile import ProjectArguments, Verdict, apply_repair, check, print_report
 
     where: ProjectArguments = {"project_dir": project, "profiles_dir": project, "target": "embedded"}
@@ -171,5 +171,5 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, 
         mend_key(server.conninfo)
         if repaired.exit_code != 0:
             raise Trouble("the repair did not make the tables level again: this is a bug, please report it")
-        said(f"found exactly the {len(broken.keys)} broken rows, mended them, level again")
+        said(f"found exactly the {len(broken.keys)} broken rows, fixed them, level again")
     return {"drift": drifted, "repair": repaired}

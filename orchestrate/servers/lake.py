@@ -85,7 +85,7 @@ def start(project: Path, workers: int = WORKERS) -> LakeServer:
     if not _listens(lake):
         _need_extra()
         if lake.host not in _LOOPBACK:
-            raise Trouble(f"no Spark Connect server answers at {lake.host}:{lake.port}: start it, or mend SPARK_REMOTE")
+            raise Trouble(f"no Spark Connect server answers at {lake.host}:{lake.port}: start it, or fix SPARK_REMOTE")
         lake.note.parent.mkdir(parents=True, exist_ok=True)
         with hold(lake.note.with_suffix(".lock"), "levelset up", "another process starts the lake", _STARTS_WITHIN):
             if not _listens(lake):

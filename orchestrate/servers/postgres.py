@@ -83,7 +83,7 @@ def start(project: Path) -> Server:
     except OSError as error:
         raise Trouble(
             f"cannot write {error.filename or server.home} ({error.strerror}): "
-            f"run from a folder that you may write, or mend what is in the way"
+            f"run from a folder that you may write, or fix what is in the way"
         ) from error
     return server
 

@@ -256,7 +256,7 @@ def test_a_file_that_is_none_and_one_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "h.parquet").write_text("no parquet")
     with pytest.raises(ExtractError, match=r"cannot read .*h\.parquet"):
         load(pipeline, tmp_path / "h.parquet")
-    with pytest.raises(ExtractError, match="does not exist: mend"):
+    with pytest.raises(ExtractError, match="does not exist: fix"):
         load(pipeline, tmp_path / "away")
 
 
