@@ -1,4 +1,4 @@
-"""Capture as a check uses it: how a model is judged, which of its keys are compared, and what that proves."""
+"""Capture as a check uses it: how a model is judged, what of it is compared, and what that proves."""
 
 from __future__ import annotations
 
