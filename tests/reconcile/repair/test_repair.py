@@ -1,4 +1,4 @@
-"""Repair: planned, guarded, applied row by row, journaled, taken back."""
+"""Repair: planned, guarded, applied row by row, journaled, undone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.bench import LOOSE, Bench, model, project_on, ten
 pytestmark = pytest.mark.lake(long=True)
 
 
-def test_every_kind_is_mended_and_no_other_row_is_touched(bench: Bench) -> None:
+def test_every_kind_is_repaired_and_no_other_row_is_written(bench: Bench) -> None:
     ten(bench)
     assert bench.verdict() == (Verdict.DRIFT, Drift(missing=1, changed=1, extra=1, duplicate=2, null_key=1))
     done = bench.repair()
@@ -168,7 +168,7 @@ def test_ignored_columns_stay_as_they_are_but_come_with_inserted_rows(connection
     assert bench.rows() == [(1, 1, "mine"), (2, 2, "b")]
 
 
-def test_a_table_without_a_key_is_mended_by_copies(connection: Connection) -> None:
+def test_a_table_without_a_key_is_repaired_by_copies(connection: Connection) -> None:
     bench = Bench(project_on(connection, key=()))
     bench.make("a integer, b varchar", "(1, 'x'), (1, 'x'), (2, null)", "(1, 'x'), (3, 'z'), (3, 'z'), (2, null)")
     done = bench.repair()
@@ -194,7 +194,7 @@ def test_an_unverified_model_is_never_repaired(bench: Bench) -> None:
         Bench(Project(bench.project.connection, (definition,), Path("."))).repair()
 
 
-def test_columns_that_differ_are_not_mended_by_rows(bench: Bench) -> None:
+def test_a_missing_column_is_not_repaired_by_rows(bench: Bench) -> None:
     bench.run(
         "create table truth (id integer, v integer)",
         "create table kept (id integer)",
@@ -312,7 +312,7 @@ def test_a_model_that_cannot_be_planned_does_not_stop_the_others(connection: Con
     assert bench.rows() == [(1, 1), (2, 2)]
 
 
-def test_a_model_that_turns_out_to_need_nothing_does_not_take_anothers_place(connection: Connection) -> None:
+def test_a_model_that_needs_nothing_keeps_the_plan_of_another(connection: Connection) -> None:
     models = (model("kept", "select * from truth"), model("other", "select cast(null as integer) as id, 1 as v"))
     bench = Bench(Project(connection, models, Path(".")))
     bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
@@ -324,7 +324,7 @@ def test_a_model_that_turns_out_to_need_nothing_does_not_take_anothers_place(con
     assert bench.rows() == [(1, 1), (2, 2)]
 
 
-def test_what_was_planned_a_while_ago_is_asked_for_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_plan_is_evaluated_again_before_it_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
     monkeypatch.setattr(repair, "_FRESH_SECONDS", 0.0)
     with repair_session(bench.project) as session:
@@ -352,7 +352,7 @@ def test_an_error_in_one_table_leaves_the_repair_of_another(connection: Connecti
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(3))
-def test_a_repair_makes_any_two_tables_alike_and_an_undo_takes_it_back(connection: Connection, part: int) -> None:
+def test_a_repair_makes_random_tables_equal_and_an_undo_restores_them(connection: Connection, part: int) -> None:
     """Random tables: with and without a key, with keys that are NULL or stand too often."""
     repaired = 0
     for seed in range(part, 24 if connection.adapter == "spark" else 90, 3):
