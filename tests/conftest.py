@@ -1,4 +1,4 @@
-"""Real parts for every test: one embedded Postgres a run, a database of its own for each test, a real Chromium."""
+"""Real parts for every test: one embedded Postgres per run, a separate database per test, a real Chromium."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Server]:
-    """The run's Postgres, in a folder of its own; stopped at the end."""
+    """The run's Postgres, in a separate folder; stopped at the end."""
     project = tmp_path_factory.mktemp("pg")
     started = warehouse.start(project)
     with psycopg.connect(started.conninfo, dbname="postgres", autocommit=True) as connection:
@@ -143,7 +143,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make_clone(target: Path) -> Path:
-    """The files that a fresh clone would have, in a folder of its own."""
+    """The files that a fresh clone would have, in a separate folder."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -176,7 +176,7 @@ def commands_for_a_shell(folder: Path) -> str:
 def command(
     *arguments: str | Path, cwd: Path, timeout: float = 180, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a console script of ours (or dbt, dlt) as a user would: a process of its own, its folder, no terminal."""
+    """Run a console script of ours (or dbt, dlt) as a user would: a separate process, its folder, no terminal."""
     environment = {**os.environ, "PWD": str(cwd), **variables}
     with tempfile.TemporaryDirectory() as scratch:
         return _fork_server.run(list(map(str, arguments)), cwd, environment, timeout, Path(scratch))

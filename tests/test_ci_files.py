@@ -88,7 +88,7 @@ def test_github_schemas_accept_the_action_and_the_workflows() -> None:
 class Runner:
     """Runs a job's steps as GitHub does: bash -e, an environment, a file for outputs, one for the summary.
 
-    ``known`` answers the expressions in ``${{ }}``; one that nobody answers is an error. Other people's actions are
+    ``known`` answers the expressions in ``${{ }}``; one without an answer is an error. Other people's actions are
     passed over, and so is what installs packages: they are installed.
     """
 
@@ -210,5 +210,5 @@ def test_production_is_checked_and_its_report_kept(repository: Path, tmp_path: P
     hourly = Runner(repository, tmp_path / "temp", {}, variables)
 
     assert hourly.job(WORKFLOWS[1]) == 1, hourly.said
-    assert hourly.ran == ["What stands in the way", "reconcile check", "Verdict"]
+    assert hourly.ran == ["Diagnose", "reconcile check", "Verdict"]
     assert "❌ drift" in hourly.summary.read_text()

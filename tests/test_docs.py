@@ -1,4 +1,4 @@
-"""The docs keep their word: every command in them is executed, every link leads somewhere, every command is told of."""
+"""The docs keep their word: every command in them is executed, every link leads somewhere, every command is documented."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import ROOT, command, commands_for_a_shell
 from tests.support.dbt_projects import DbtProject
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# what another test executes, as it stands: command -> that test
+# what another test executes as it is: command -> that test
 _LAKE = "tests/orchestrate/servers/test_lake.py::test_the_lake_holds_what_the_warehouse_holds_and_is_proven_to"
 ELSEWHERE = {
     "levelset up --target lake": "tests/orchestrate/servers/test_lake.py::test_a_server_is_started_found_and_stopped",
@@ -37,7 +37,7 @@ ELSEWHERE = {
     "reconcile repair --target lake --apply --yes": _LAKE,
     "reconcile diff embedded:analytics.outcomes lake:analytics.outcomes --key decision_id": _LAKE,
     "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_exactly_what_it_broke",
-    "pytest": "tests/test_docs.py::test_every_command_of_our_own_project_does_what_it_says",  # this very run
+    "pytest": "tests/test_docs.py::test_every_command_of_this_project_does_what_it_says",  # this very run
     "dlt pipeline engagement run --target postgres": (
         "tests/test_roles.py::test_each_role_does_its_work_and_nothing_more"
     ),
@@ -51,7 +51,7 @@ ELSEWHERE = {
         "tests/dbt/test_backfill.py::test_the_old_tables_are_copied_and_every_difference_has_its_cause"
     ),
 }
-# what runs until it is told to stop: command -> what it says once it runs
+# what runs until it is stopped: command -> what it says once it runs
 LASTING = {
     "extract site": "Ctrl-C stops",
     "reconcile watch --repair": "watching",
@@ -176,7 +176,7 @@ ORDERS = """create table public.orders as
 
 
 @pytest.mark.long
-def test_every_command_of_our_own_project_does_what_it_says(ours: World) -> None:
+def test_every_command_of_this_project_does_what_it_says(ours: World) -> None:
     collect = command("dlt", "pipeline", "engagement", "run", "--job", "backfill", cwd=ours.folder, **ours.variables)
     assert collect.returncode == 0, collect.stderr
     ours.run("README.md")
@@ -226,7 +226,7 @@ def _two_sides(world: World, connection: psycopg.Connection) -> None:
 
 
 @pytest.mark.long
-def test_every_command_for_a_project_of_ones_own_does_what_it_says(tmp_path: Path) -> None:
+def test_every_command_for_your_own_project_does_what_it_says(tmp_path: Path) -> None:
     project = DbtProject(tmp_path, None)
     model = "{{ config(materialized='incremental', unique_key='id') }} select * from {{ ref('truth') }}"
     project.write(
@@ -284,7 +284,7 @@ def _anchor(title: str) -> str:
 
 
 @pytest.mark.parametrize(("script", "group"), [("levelset", levelset), ("extract", extract), ("reconcile", reconcile)])
-def test_every_command_is_told_of_and_has_help(script: str, group: click.Group) -> None:
+def test_every_command_is_documented_and_has_help(script: str, group: click.Group) -> None:
     everything = "\n".join(page.read_text() for page in PAGES)
     for name, found in group.commands.items():
         assert f"{script} {name}" in everything or f"`{name}`" in everything, f"{script} {name}"

@@ -76,7 +76,7 @@ def test_the_wheel_installs_into_an_empty_environment_and_its_commands_start(tmp
         )
         assert found.returncode == 0, found.stderr
         assert "Usage:" in found.stdout
-    # what the packages carry beside Python goes along
+    # what the packages carry beside Python is included
     listing = subprocess.run(["unzip", "-l", wheel], capture_output=True, text=True, check=False).stdout or str(
         subprocess.run(["python3", "-m", "zipfile", "-l", wheel], capture_output=True, text=True, check=True).stdout
     )

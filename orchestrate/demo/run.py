@@ -171,5 +171,5 @@ def _prove(steps: _Steps, server: warehouse.Server, project: Path) -> dict[str, 
         mend_key(server.conninfo)
         if repaired.exit_code != 0:
             raise Trouble("the repair did not make the tables level again: this is a bug, please report it")
-        said(f"found exactly the {len(broken.keys)} broken rows, fixed them, level again")
+        said(f"found exactly the {len(broken.keys)} broken rows, repaired them, level again")
     return {"drift": drifted, "repair": repaired}

@@ -41,12 +41,12 @@ def old_tables(database: Database) -> str:
     """The database of the old system: every row of a is right, the others each went wrong in their own way."""
     wrong = {
         "a": (10, 900, 0, 1),
-        "b": (10, 900, 0, 2),  # stands twice
+        "b": (10, 900, 0, 2),  # occurs twice
         "c": (0, 900, 0, 1),  # zero over a number
         "d": (10, 300, 0, 1),  # a number over nothing
         "e": (10, 900, 7, 1),  # seven hours off
         "f": (10, 900, 0, 0),  # lost
-        "x": (68_000, 900, 0, 1),  # nobody's post
+        "x": (68_000, 900, 0, 1),  # no post
     }
     ids = {**IDS, "x": snowflake(START, 99)}
     rows = [

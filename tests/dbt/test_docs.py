@@ -1,4 +1,4 @@
-"""What readers are told: the docs site in a real Chromium, and docs/reference/readers.md against the marts."""
+"""The docs site in a real Chromium, and docs/reference/readers.md against the marts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     return project
 
 
-def test_every_query_that_a_reader_is_told_runs(built: DbtProject) -> None:
+def test_every_query_of_the_docs_runs(built: DbtProject) -> None:
     queries = re.findall(r"```sql\n(.+?)\n```", READERS, flags=re.DOTALL)
 
     assert len(queries) == 7

@@ -147,7 +147,7 @@ def test_each_reader_gets_the_answer_that_was_worked_out_by_hand(read: Warehouse
     assert answer("dynamic-timing-optimizer") == [(9,), (10,), (14,)]
     # 21 posts on four days: 5; the busy day scores 0.6 x 11 + 0.4 x 1 = 7, the others 0.6 x 106.5 + 0.4 x 20.35 = 72.04
     assert answer("quantity-optimizer") == [(5, 288)]
-    # all classes gained alike; likes + 2 retweets: 40 for numbers, 30 for questions
+    # all classes gained the same; likes + 2 retweets: 40 for numbers, 30 for questions
     assert answer("hook-analysis") == [("number_first",)]
     # peers of the "7 facts": each 40, times 2 (the strongest hook), against 40; followers: 26 for 3, and 16 for 0
     assert sorted(answer("predictive-viral-scoring")) == [("engagement", 40.0), ("followers", 19.5)]
@@ -165,7 +165,7 @@ def test_each_reader_gets_the_answer_that_was_worked_out_by_hand(read: Warehouse
         ("calm x photo", lift, 0.7),
     ]
 
-    # what stands beside those first questions
+    # what those first queries return besides
     assert ask(read, "select start_hour, end_hour, hours, mean_engagement_rate from analytics.peak_windows") == [
         (9, 10, 2, 0.035)
     ]

@@ -1,6 +1,6 @@
 """The old system's thirty incidents, each replayed on a level warehouse of over 2,000 posts, and who catches it.
 
-What the reconciler catches it also mends: to the byte, and no other row is written.
+What the reconciler catches it also repairs: to the byte, and no other row is written.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def repair(incident: Incident, **more: Any) -> Report:
 def reconciled(
     incident: Incident, table: str, kind: str, keys: set[str], columns: set[str] | None = None
 ) -> Iterator[Report]:
-    """Hurt the tables before this: just these keys must be found, of this kind, in these columns, and be mended.
+    """Hurt the tables before this: just these keys must be found, of this kind, in these columns, and be repaired.
 
     ``incident.before`` must hold the tables as they were.
     """
@@ -124,7 +124,7 @@ def test_a_new_column_loses_no_row(incident: Incident, pipeline: dlt.Pipeline) -
 
 
 @pytest.mark.incident(5, "a dashboard of zeros: a fifth copy, never updated", "reconciler: diff of two tables")
-def test_a_copy_that_nobody_updates(incident: Incident) -> None:
+def test_a_copy_that_is_never_updated(incident: Incident) -> None:
     keys = some(incident, "outcomes", "likes > 0 and views > 0")
     incident.run(
         "create table analytics.dashboard as select * from analytics.outcomes",
@@ -223,7 +223,7 @@ def test_duplicates(incident: Incident) -> None:
 
 
 def drop_key(incident: Incident, table: str) -> list[str]:
-    """Without its primary key a table takes what the old ones took."""
+    """A table without its primary key accepts what the old ones accepted."""
     found = incident.rows(
         f"select conname from pg_constraint where conrelid = 'analytics.{table}'::regclass and contype = 'p'"
     )
@@ -296,7 +296,7 @@ def test_a_queue_time(incident: Incident) -> None:
 
 
 @pytest.mark.incident(21, "rows never refreshed after their first day", "dbt test: freshness by age")
-def test_rows_that_nobody_reads_again(incident: Incident) -> None:
+def test_rows_that_are_never_read_again(incident: Incident) -> None:
     incident.run(
         "delete from staging.real_tweet_metrics where collected_at between posted_at + interval '2 hours'"
         " and posted_at + interval '160 hours'"

@@ -100,7 +100,7 @@ def test_a_jobs_exit_code_tells_drift_from_trouble_from_a_wall() -> None:
 
 def demo_is_level(said: str) -> None:
     assert "could not be told" not in said
-    assert "found exactly the 10 broken rows, mended them, level again" in said
+    assert "found exactly the 10 broken rows, repaired them, level again" in said
     assert "5 missing, 1 extra, 3 changed, 1 duplicate" in said
     assert "Level again" in said
 
@@ -194,7 +194,7 @@ def test_real_hosts_are_off_unless_they_are_allowed(project: Path) -> None:
     assert "allow_hosts" in said
 
 
-def test_a_wall_has_an_exit_code_of_its_own(project: Path) -> None:
+def test_a_wall_has_a_separate_exit_code(project: Path) -> None:
     from extract.site.faults import Fault
     from extract.site.server import Site
 

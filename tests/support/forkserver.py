@@ -1,6 +1,6 @@
 """Commands without their imports: a process that has loaded dbt, dlt and our packages, and forks for each command.
 
-Each command is a process of its own with its own environment, folder, output and exit code, as from a shell; what it is
+Each command is a separate process with its own environment, folder, output and exit code, as from a shell; what it is
 spared is reading the same modules again (3.5 of 4.8 s of a small `reconcile check`, measured here).
 """
 

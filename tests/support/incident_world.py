@@ -123,7 +123,7 @@ class Incident:
         return {table: self.contents(table) for table in KEYS}
 
     def untouched(self, table: str, but: set[str]) -> list[tuple[object, ...]]:
-        """A checksum of all rows but those of these keys, with the transactions that wrote them: nobody wrote since."""
+        """A checksum of all rows but those of these keys, with the transactions that wrote them: no one wrote since."""
         key = KEYS[table]
         listed = ", ".join(f"'{name}'" for name in sorted(but)) or "''"
         return self.rows(

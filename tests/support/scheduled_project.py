@@ -61,7 +61,7 @@ class House:
         return run_job(self.target, job, wait, site=self.site)
 
     def trouble(self, hours: float = 1, runs: int = 1) -> str:
-        """What a run says that fails as users are told; empty where none of ``runs`` does, ``hours`` apart."""
+        """What a run says that fails as users see it; empty where none of ``runs`` does, ``hours`` apart."""
         for _ in range(runs):
             self.site.clock.advance(hours * 3600)
             try:
@@ -105,7 +105,7 @@ class House:
         warehouse.start(self.folder)
 
     def check_truth(self) -> int:
-        """Every accepted reading is what the site had then, and no attempt stands twice. How many there are."""
+        """Every accepted reading is what the site had then, and no attempt exists twice. How many there are."""
         columns = ", ".join(COUNTERS)
         accepted = self.rows(
             f"select tweet_id, collected_at, {columns} from staging.real_tweet_metrics where verdict = 'accepted'"

@@ -76,7 +76,7 @@ class Zygote:
 
 @contextmanager
 def zygote(imports: str, act: str, *arguments: str) -> Iterator[Zygote]:
-    """``act`` is a line of Python; it finds the arguments in sys.argv, from 2, and what it is told in ``line``."""
+    """``act`` is a line of Python; it finds the arguments in sys.argv, from 2, and what it reads in ``line``."""
     code = _CODE.format(imports=imports, act=act)
     command = [sys.executable, "-c", code, str(ROOT), *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -98,7 +98,7 @@ def test_two_hundred_overlapping_runs_do_not_deadlock(house: House) -> None:
     print("\n".join(said[:20]))
     assert sum(codes.values()) == 3 * EACH
     assert {code for _, code in codes} == {0}
-    # each run has read a site of its own by real time: that the tables are level is proven, what they hold is not
+    # each run has read its own site by real time: that the tables are level is proven, what they hold is not
     assert house.run("detailed").exit_code == 0
     house.check_nothing_left()
 

@@ -1,4 +1,4 @@
-"""What goes wrong while nobody looks: after each fault the next run goes on, and nothing is lost or there twice."""
+"""Faults while the jobs run unattended: after each fault the next run goes on, and nothing is lost or there twice."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_two_runs_at_once_wait_in_turn_and_say_for_whom(whole: House) -> None:
 
 
 def test_two_builds_of_one_table_take_turns(whole: House) -> None:
-    """The second one waits as long as it is told to, then says for whom."""
+    """The second one waits as long as configured, then names the holder."""
     key = "hashtext('levelset build'), hashtext('analytics.tweet_metrics')"
     with psycopg.connect(whole.server.conninfo) as connection:
         connection.execute(f"select pg_advisory_xact_lock({key})")
@@ -210,7 +210,7 @@ def test_two_builds_of_one_table_take_turns(whole: House) -> None:
 
 
 def test_a_schedule_runs_each_job_in_turn_goes_on_after_failures_and_stops_at_sigterm(whole: House) -> None:
-    """With jobs that are told apart: the real ones are run by tests/test_docs.py."""
+    """With distinguishable jobs: the real ones are run by tests/test_docs.py."""
     ran: list[str] = []
     overlapping: list[str] = []
     lock = threading.Lock()
@@ -271,7 +271,7 @@ def test_a_cadence_can_be_set_and_a_job_left_out(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_is_traced_where_the_standard_variables_say_so(whole: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a collector of our own: what arrives is OTLP, and says which part took how long and what came of it."""
+    """To a local collector: what arrives is OTLP, and says which part took how long and what came of it."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     bodies: list[bytes] = []

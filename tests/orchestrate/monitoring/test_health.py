@@ -53,7 +53,7 @@ def test_limits_come_from_dlts_configuration(monkeypatch: pytest.MonkeyPatch) ->
         load_limits()
 
 
-def test_how_long_a_post_has_waited_is_told_in_turns_of_its_schedule() -> None:
+def test_the_wait_of_a_post_is_shown_in_intervals_of_its_schedule() -> None:
     def post(hours_old: float, last: float | None) -> Candidate:
         read = NOW - timedelta(hours=last) if last is not None else None
         return Candidate("1", "d", "single", NOW - timedelta(hours=hours_old), last_collected_at=read)
@@ -81,7 +81,7 @@ def test_the_text_file_is_what_prometheus_reads(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[dict[str, object]], list[int]]]:
-    """A webhook of our own: its address, the bodies it was sent, and the codes that it answers with."""
+    """A local webhook: its address, the bodies it was sent, and the codes that it answers with."""
     told: list[dict[str, object]] = []
     codes = [200]
 
@@ -103,7 +103,7 @@ def hook() -> Iterator[tuple[str, list[dict[str, object]], list[int]]]:
     thread.join()
 
 
-def test_the_webhook_is_told_of_a_change_once_and_again_where_it_did_not_take_it(
+def test_the_webhook_gets_a_change_once_and_again_where_it_did_not_take_it(
     hook: tuple[str, list[dict[str, object]], list[int]], tmp_path: Path
 ) -> None:
     address, told, codes = hook

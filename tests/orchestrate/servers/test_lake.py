@@ -152,7 +152,7 @@ def test_a_server_beside_a_pyspark_that_it_does_not_know_is_refused(clone: Path,
         ("sc://spark.invalid:15002", "no Spark Connect server answers at spark.invalid:15002"),
     ],
 )
-def test_an_address_at_which_nobody_can_be_reached(remote: str, said: str, tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_reached(remote: str, said: str, tmp_path: Path) -> None:
     with environment({"SPARK_REMOTE": remote}), pytest.raises(Trouble, match=said):
         lakes.start(tmp_path)
 

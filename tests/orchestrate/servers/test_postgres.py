@@ -61,7 +61,7 @@ def test_it_is_ready_for_change_capture_and_bounds_what_a_slot_may_keep(project:
     assert str(one(server, "show server_version")).startswith("18")
 
 
-def test_nobody_else_can_reach_it(project: Path) -> None:
+def test_no_other_user_can_reach_it(project: Path) -> None:
     server = warehouse.start(project)
 
     assert one(server, "show listen_addresses") == ""
@@ -140,7 +140,7 @@ def test_a_folder_that_was_deleted_and_made_again_starts_afresh_and_loses_nothin
         clean(project)
 
 
-def test_a_path_too_long_for_a_socket_is_told_with_the_line_to_export(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_shown_with_the_line_to_export(tmp_path: Path) -> None:
     project = tmp_path / ("long" * 30)
     project.mkdir()
     try:
@@ -153,7 +153,7 @@ def test_a_path_too_long_for_a_socket_is_told_with_the_line_to_export(tmp_path: 
 
 @pytest.mark.parametrize(("private", "name"), [(True, "it's mine"), (False, "it's mine"), (False, "mine, ünï")])
 def test_a_path_with_spaces_quotes_or_commas_is_reached_by_every_tool(private: bool, name: str) -> None:
-    above = Path(tempfile.mkdtemp())  # short: a socket's path has a limit of its own
+    above = Path(tempfile.mkdtemp())  # short: a socket's path has a limit
     above.chmod(0o700 if private else 0o755)
     project = above / name
     project.mkdir()
@@ -178,7 +178,7 @@ def test_as_root_it_runs_as_another_user_even_in_a_private_folder(tmp_path_facto
         postmaster = (server.data / "postmaster.pid").read_text().splitlines()[0]
         owner = subprocess.run(["ps", "-o", "user=", "-p", postmaster], capture_output=True, text=True, check=True)
         assert owner.stdout.strip() == "levelset"
-        assert stat.S_IMODE(project.stat().st_mode) == 0o700  # nobody's folder was opened to get in
+        assert stat.S_IMODE(project.stat().st_mode) == 0o700  # no folder's permissions were widened
         assert server.socket == project / ".levelset" / "run"
         assert server.export_line is None
     finally:
