@@ -1,4 +1,4 @@
-"""The docs keep their word: every command in them is executed, every link leads somewhere, every command is documented."""
+"""The docs are true: every command in them is executed, every link leads to a page, every command is documented."""
 
 from __future__ import annotations
 
