@@ -19,6 +19,10 @@ class EvaluationFailed(ReconcileError):
     """The database refused one of our statements."""
 
 
+class RowsHidden(EvaluationFailed):
+    """A row security policy hides rows from this role, so no statement of ours may read the table."""
+
+
 class Refused(ReconcileError):
     """A guard stopped a repair before anything was written."""
 

@@ -63,7 +63,7 @@ def _constructs(tree: exp.Expr) -> Iterator[exp.Expr]:
         gathered = isinstance(node, _GATHERING) and not isinstance(node.parent, exp.Window) and not _distinct(node)
         if window or gathered:
             yield node
-        elif isinstance(node, (exp.Select, exp.SetOperation)):
+        elif isinstance(node, (exp.Select, exp.SetOperation, exp.Subquery)):
             distinct = node.args.get("distinct")
             if isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None:
                 yield distinct
@@ -110,7 +110,8 @@ class _Said:
 
 def _broken(tree: exp.Expr, said: _Said, desc: bool) -> exp.Expr:
     for node in list(_constructs(tree)):
-        select = node.find_ancestor(exp.Select, exp.SetOperation)
+        # a LIMIT after parentheses belongs to them, not to the query around them
+        select = node.find_ancestor(exp.Select, exp.SetOperation, exp.Subquery)
         if not isinstance(select, exp.Select):
             raise ValueError(f"no rows to break ties by in {node.sql(said.dialect)[:_SHOWN]}")
         inside = isinstance(node, _GATHERING)

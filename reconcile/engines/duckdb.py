@@ -16,7 +16,7 @@ from duckdb.func import PythonUDFType
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.defaults import OwnDialect, PlainEngine
 from reconcile.engines.identifiers import quote
-from reconcile.engines.volatility import why_volatile_beside
+from reconcile.engines.volatility import called_names, why_volatile, without_stamps, words
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")
@@ -24,6 +24,18 @@ _NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\(")
 _BATCH = 2_000
 _LOADED_AT_ONCE = 200
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
+
+# Functions that the catalog does not call consistent, without a body, and the macros and views of users, with theirs.
+# error() is called volatile so that it is not folded; it has no value that could vary.
+_WHAT_MAY_VARY = """
+    select function_name, null from duckdb_functions()
+    where stability <> 'CONSISTENT' and function_name <> 'error' and list_contains($1, function_name)
+    union
+    select function_name, macro_definition from duckdb_functions()
+    where not internal and macro_definition is not null and list_contains($1, lower(function_name))
+    union
+    select view_name, sql from duckdb_views() where not internal and list_contains($1, lower(view_name))
+"""
 
 
 class DuckDBEngine(OwnDialect, PlainEngine):
@@ -98,7 +110,26 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         return f"json_extract_string({expression}, {_literal(pointer)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
-        return why_volatile_beside(sql, ignored)  # DuckDB's plans show no now(): it is folded before
+        text = without_stamps(sql, ignored)  # DuckDB's plans show no now(): it is folded before
+        return why_volatile(text) or self._volatile_function(text)
+
+    def _volatile_function(self, text: str) -> str | None:
+        """A function called in ``text``, or in a view or macro that it reaches, that may vary between evaluations."""
+        pending, seen = called_names(text) | words(text), set[str]()
+        while pending:
+            found = self.rows(_WHAT_MAY_VARY, [sorted(pending)])
+            seen |= pending
+            pending = set()
+            for name, body in found:
+                if body is None:
+                    if name in called_names(text):
+                        return f"{name}()"
+                    continue
+                if (call := why_volatile(body)) is not None:
+                    return f"{call} in {name}"
+                text = f"{text}\n{body}"
+                pending |= (called_names(body) | words(body)) - seen
+        return None
 
     def progress(self) -> float | None:
         done = self._connection.query_progress()

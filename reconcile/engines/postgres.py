@@ -16,8 +16,8 @@ from reconcile.engines.base import Column, Estimate, Moment, Reference, RowCount
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.postgres_types import UNKNOWN, Equality, TypeFacts, facts_of
-from reconcile.engines.volatility import why_volatile
-from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused
+from reconcile.engines.volatility import called_names, clock_literals, why_volatile
+from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused, RowsHidden
 from reconcile.masking import masked
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class PostgresEngine(PostgresSpelling):
         except psycopg.Error as error:
             raise ConnectionFailed(_unreachable(conninfo, error)) from None
         self._connection.execute("select set_config('lock_timeout', $1, false)", [lock_timeout])
+        # a statement that a policy would filter is an error then, also where a view reads the table
+        self._connection.execute("set row_security = off")
         if role:
             self._connection.execute(psycopg.sql.SQL("set role {}").format(psycopg.sql.Identifier(role)))
         # $1 placeholders only: a model's own SQL may hold any number of bare % signs
@@ -157,8 +159,25 @@ class PostgresEngine(PostgresSpelling):
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters
         listed = ", ".join(map(quote, columns))
-        plan = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
-        return why_volatile("\n".join(row[0] for row in plan))
+        lines = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
+        plan = "\n".join(row[0] for row in lines)
+        if (call := why_volatile(plan) or self._volatile_function(plan)) is not None:
+            return call
+        # 'yesterday' compared with a time is a constant of another text in the plan; compared with a text, it stays
+        return next((text for text in clock_literals(sql) if text not in plan), None)
+
+    def _volatile_function(self, text: str) -> str | None:
+        """A function called in ``text``, or by the body of such a function, that is volatile or reads the clock."""
+        pending, seen = called_names(text), set[str]()
+        while pending:
+            found = self.rows(catalog.FUNCTIONS_THAT_MAY_VARY, [sorted(pending)])
+            seen |= pending
+            pending = set()
+            for name, volatile, body in found:
+                if volatile or why_volatile(body) is not None or clock_literals(body):
+                    return f"{name}()"
+                pending |= called_names(body) - seen
+        return None
 
     def plan(self, sql: str) -> Estimate | None:
         plan = self.one(f"explain (format json) {sql}")[0][0]["Plan"]
@@ -269,7 +288,7 @@ class PostgresEngine(PostgresSpelling):
             with self._connection.transaction():
                 yield
         except psycopg.Error as error:  # a deferred constraint speaks up at the commit; a connection may be gone
-            raise EvaluationFailed(_said(error)) from error
+            raise _failure(error) from error
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
@@ -317,7 +336,7 @@ class PostgresEngine(PostgresSpelling):
                 cursor.execute(sql, parameters or None)
                 yield from cursor
         except psycopg.Error as error:
-            raise EvaluationFailed(_said(error)) from error
+            raise _failure(error) from error
         except UnicodeDecodeError as error:
             raise EvaluationFailed(_NOT_UTF8) from error
 
@@ -336,7 +355,7 @@ class PostgresEngine(PostgresSpelling):
                 for row in rows:
                     copy.write_row(row)
         except psycopg.Error as error:
-            raise EvaluationFailed(_said(error)) from error
+            raise _failure(error) from error
 
     def copy_out(
         self, table: str, columns: Sequence[Column], files: Sequence[Path], part: str, where: str | None = None
@@ -358,7 +377,7 @@ class PostgresEngine(PostgresSpelling):
                     targets[int(number)].write(line)
                     longest = max(longest, len(line))
         except psycopg.Error as error:
-            raise EvaluationFailed(_said(error)) from error
+            raise _failure(error) from error
         return longest
 
     def unique_sets(self, relation_name: str) -> list[tuple[str, ...]]:
@@ -413,7 +432,13 @@ class PostgresEngine(PostgresSpelling):
         try:
             return self._connection.execute(sql, parameters or None)
         except psycopg.Error as error:
-            raise EvaluationFailed(_said(error)) from error
+            raise _failure(error) from error
+
+
+def _failure(error: psycopg.Error) -> EvaluationFailed:
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and "row-level security policy" in str(error):
+        return RowsHidden(_said(error))
+    return EvaluationFailed(_said(error))
 
 
 def _decoded(fetch: Callable[[], T]) -> T:

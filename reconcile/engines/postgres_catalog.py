@@ -128,3 +128,15 @@ REFERENCES = """
       and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))
     order by 1, conname
 """
+
+# name, whether Postgres itself calls it volatile, and the source. Built-in stable functions that read the clock are
+# spelled out in a plan (age(t) is inlined to CURRENT_DATE), so only those of users are opened.
+FUNCTIONS_THAT_MAY_VARY = """
+    select p.proname::text, p.provolatile = 'v',
+           case when p.prosrc = '' then pg_catalog.pg_get_functiondef(p.oid) else p.prosrc end
+    from pg_catalog.pg_proc p
+    where p.proname = any($1::text[])
+      and p.prokind in ('f', 'w')
+      and (p.provolatile = 'v' or p.provolatile = 's' and p.oid >= 16384)
+    order by 1, 2 desc
+"""

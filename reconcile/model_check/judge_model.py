@@ -18,7 +18,7 @@ from reconcile.compare.sql import Comparison, Totals, totals_sql
 from reconcile.definition.model import Definition
 from reconcile.definition.splice import inlined
 from reconcile.engines.base import Engine, Moment
-from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError
+from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError, RowsHidden
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
 from reconcile.report.model import Drift, Scope, TableReport, Verdict
@@ -90,6 +90,8 @@ def judge_definition(
                 found = found.because(lost)
     except _Unjudged as unjudged:
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
+    except RowsHidden as hidden:
+        return told(Verdict.UNVERIFIED, error=f"{hidden}: check with a role that bypasses row security")
     except ReconcileError as error:
         return told(Verdict.ERROR, error=f"{definition.name}: {error}")
     nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
@@ -101,6 +103,9 @@ def judge_definition(
         return told(Verdict.UNVERIFIED, found.scope, error=why)
     if nothing and not definition.settings.allow_empty:
         return told(Verdict.UNVERIFIED, found.scope, error=_EMPTY)
+    if found.ties_unknown is not None and not found.judged.drift.any():
+        why = f"whether the order of tied rows decides a value is unknown: {found.ties_unknown}"
+        return told(Verdict.UNVERIFIED, found.scope, error=why)
     return told(
         Verdict.DRIFT if found.judged.drift.any() else Verdict.LEVEL,
         found.scope,
@@ -121,6 +126,7 @@ class _FoundHere:
     causes: dict[str, int]
     hints: tuple[str, ...]
     snapshot: str
+    ties_unknown: str | None = None  # why ties could not be looked for
 
     def because(self, note: str) -> _FoundHere:
         """With a note of why this was the way to judge it."""
@@ -234,7 +240,7 @@ def _captured(
         reason += f"; {len(audit)} random keys were audited"
     if missed:
         reason += f"; {why}"
-    return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot)
+    return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot, unsettled)
 
 
 def _key_text(definition: Definition, key: Values) -> str:
@@ -252,7 +258,7 @@ def _prepared(engine: Engine, definition: Definition) -> Prepared:
     if prepared is None:
         missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
         raise _Unjudged(Verdict.ERROR, missing)
-    if definition.volatile is not None and (call := _volatile(engine, definition, prepared)) is not None:
+    if (call := _volatile(engine, definition, prepared)) is not None:
         why = f"it calls {call} for more than ignored columns: it is no function of its sources"
         raise _Unjudged(Verdict.UNVERIFIED, why)
     return prepared
@@ -283,10 +289,16 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         late = causes.get(Cause.LATE, 0)
         if not asked.brief:
             hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
-    level = not found.drift.any() and keys is None and not found.drift.pending and found.rows_actual > 0
+    level = (
+        unsettled is None
+        and not found.drift.any()
+        and keys is None
+        and not found.drift.pending
+        and found.rows_actual > 0
+    )
     if proofs is not None and level and definition.over is not None:
         proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
-    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints, snapshot)
+    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints, snapshot, unsettled)
 
 
 def _explained(
@@ -338,8 +350,8 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
     try:
         with engine.snapshot():
             prepared = prepare_definition(engine, definition)
-            if prepared is None or definition.volatile is not None:
-                return None
+            if prepared is None or _volatile(engine, definition, prepared) is not None:
+                return None  # the comparison gives that as the reason
             both = replace(
                 prepared.comparison,
                 expected=engine.given(ways.one_way),
@@ -351,6 +363,8 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
             if keys is not None:
                 prepared = narrowed(prepared, _condition(prepared, keys))
             differing = _differing(engine, prepared.comparison)
+    except RowsHidden:
+        raise
     except EvaluationFailed as error:
         log.info("%s: ties could not be looked for: %s", definition.name, error)
         return f"its SQL with ties broken does not run ({error})"
