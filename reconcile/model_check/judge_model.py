@@ -94,17 +94,7 @@ def judge_definition(
         return told(Verdict.UNVERIFIED, error=f"{hidden}: check with a role that bypasses row security")
     except ReconcileError as error:
         return told(Verdict.ERROR, error=f"{definition.name}: {error}")
-    nothing = found.judged.rows_expected == 0 and found.judged.rows_actual == 0 and not found.judged.drift.any()
-    if nothing and found.scope.mode == "capture":
-        # the compared keys are on neither side: rows that are proven level may exist beside them
-        nothing = not engine.rows(f"select 1 from {definition.relation_name} limit 1")
-    elif nothing and found.scope.keys_checked is not None:
-        why = f"none of the {found.scope.keys_checked} keys is on either side: nothing was compared"
-        return told(Verdict.UNVERIFIED, found.scope, error=why)
-    if nothing and not definition.settings.allow_empty:
-        return told(Verdict.UNVERIFIED, found.scope, error=_EMPTY)
-    if found.ties_unknown is not None and not found.judged.drift.any():
-        why = f"whether the order of tied rows decides a value is unknown: {found.ties_unknown}"
+    if (why := _why_undecided(definition, found)) is not None:
         return told(Verdict.UNVERIFIED, found.scope, error=why)
     return told(
         Verdict.DRIFT if found.judged.drift.any() else Verdict.LEVEL,
@@ -131,6 +121,22 @@ class _FoundHere:
     def because(self, note: str) -> _FoundHere:
         """With a note of why this was the way to judge it."""
         return replace(self, scope=replace(self.scope, reason=f"{self.scope.reason}; {note}"))
+
+
+def _why_undecided(definition: Definition, found: _FoundHere) -> str | None:
+    """Why a comparison without drift proves nothing; None if it proves the table level, or if it found drift."""
+    judged, scope = found.judged, found.scope
+    if judged.drift.any():
+        return None
+    # a capture run compares no row if no key changed, or if the changed keys are gone on both sides
+    if judged.rows_expected == 0 and judged.rows_actual == 0 and scope.mode != "capture":
+        if scope.keys_checked is not None:
+            return f"none of the {scope.keys_checked} keys is on either side: nothing was compared"
+        if not definition.settings.allow_empty:
+            return _EMPTY
+    if found.ties_unknown is not None:
+        return f"whether the order of tied rows decides a value is unknown: {found.ties_unknown}"
+    return None
 
 
 @dataclass(frozen=True)
