@@ -44,9 +44,13 @@ _TOMBSTONES = (
     ("deleted by", Status.DELETED),
 )
 
-# error codes of the API's own body
+# Error codes in the body of an API answer. 29 (timeout), 130 (over capacity) and 131 (internal error) say nothing
+# about the post: they are retried, because two readings as "deleted" retire a post.
 _ERRORS = {
+    29: Status.OVERLOADED,
     88: Status.RATE_LIMITED,
+    130: Status.OVERLOADED,
+    131: Status.OVERLOADED,
     32: Status.LOGIN_REQUIRED,
     89: Status.LOGIN_REQUIRED,
     326: Status.LOGIN_REQUIRED,
@@ -56,7 +60,7 @@ _ERRORS = {
 }
 
 
-# what a part of another type than ever seen leads to, wherever it stands
+# raised when a part of an answer has a type that was never seen
 UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -76,6 +80,13 @@ def read_error(errors: list[Mapping[str, Any]]) -> Reading:
     if status is None and "no status found" in message.lower():
         status = Status.DELETED
     return Reading(status or Status.NO_DATA, detail=message[:200] or None)
+
+
+def has_no_result(data: Mapping[str, Any]) -> bool:
+    """Whether a lookup answered without any post: then the errors beside it, not the empty result, give the status."""
+    if isinstance(data.get("tweetResults"), list):
+        return not any((item or {}).get("result") for item in data["tweetResults"])
+    return "tweetResult" in data and not (data["tweetResult"] or {}).get("result")
 
 
 def read_graphql(data: Mapping[str, Any], source: str = "graphql") -> list[Reading]:

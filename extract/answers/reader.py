@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from extract.answers.graphql import UNEXPECTED, read_error, read_graphql, unexpected
+from extract.answers.graphql import UNEXPECTED, has_no_result, read_error, read_graphql, unexpected
 from extract.answers.networks import read_api_v2, read_bluesky, read_embed, read_json_ld, read_mastodon
 from extract.reading.record import Reading, Status
 
@@ -73,6 +73,8 @@ def _read_shape(body: Any) -> list[Reading]:
     if isinstance(data, list) or (data is None and _api_v2_errors(body)):
         return read_api_v2(body)
     if isinstance(data, Mapping) and data:
+        if body.get("errors") and has_no_result(data):
+            return [read_error(list(body["errors"]))]
         return read_graphql(data)
     if body.get("errors"):
         return [read_error(list(body["errors"]))]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from extract.answers.graphql import read_error
+from extract.answers.graphql import UNEXPECTED, has_no_result, read_error, unexpected
 from extract.answers.reader import read_page
 from extract.reading.record import Reading, Status
 
@@ -43,7 +43,11 @@ def graphql_refusal(code: int, text: str, headers: Mapping[str, str], now: datet
     body = parsed(text)
     if not isinstance(body, dict):
         return Reading(Status.LAYOUT_CHANGED, detail=f"HTTP {code}, a {type(body).__name__}")
-    if body.get("data") in (None, {}) and body.get("errors"):
+    try:
+        failed = bool(body.get("errors")) and (not body.get("data") or has_no_result(body["data"]))
+    except UNEXPECTED as error:
+        return unexpected(error, "graphql")
+    if failed:
         reading = read_error(list(body["errors"]))
         if reading.status is not Status.RATE_LIMITED:
             return reading

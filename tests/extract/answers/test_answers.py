@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extract.answers import read_answer
+from extract.answers.refusals import graphql_refusal
 from extract.reading.record import COUNTERS, Status
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -110,3 +112,25 @@ def test_a_mangled_answer_never_raises_and_never_yields_a_number_that_is_not_in_
         for reading in read_answer(json.dumps(mangled)):
             read = [reading.counters.value(name) for name in COUNTERS]
             assert all(value is None or str(value) in there for value in read)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (29, Status.OVERLOADED),
+        (130, Status.OVERLOADED),
+        (131, Status.OVERLOADED),
+        (88, Status.RATE_LIMITED),
+        (9999, Status.NO_DATA),
+        (144, Status.DELETED),
+    ],
+)
+@pytest.mark.parametrize("data", [{"tweetResult": {}}, {"tweetResult": None}, {"tweetResults": [{}, None]}, {}, None])
+def test_an_error_beside_an_empty_result_gives_the_status(code: int, status: Status, data: object) -> None:
+    """A timeout was once recorded as "deleted", and two of them retired the post."""
+    text = json.dumps({"data": data, "errors": [{"code": code, "message": "failed"}]})
+
+    assert [reading.status for reading in read_answer(text)] == [status]
+    refused = graphql_refusal(200, text, {}, datetime(2026, 7, 1, tzinfo=UTC))
+    assert refused is not None
+    assert refused.status is status
