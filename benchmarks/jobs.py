@@ -67,7 +67,7 @@ _EACH = {"likes": 3, "retweets": 1, "replies": 1, "quotes": 1, "bookmarks": 1, "
 
 @contextmanager
 def project() -> Iterator[Path]:
-    """The files of a fresh clone, with the embedded server of their own."""
+    """The files of a fresh clone, with a separate embedded server."""
     from orchestrate.servers import postgres as warehouse
 
     with tempfile.TemporaryDirectory() as made:

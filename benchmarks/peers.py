@@ -3,7 +3,7 @@
     uv run benchmarks/peers.py [--rows 100000 1000000 10000000] [--differ 0 200 1%] [--runs 3] [--only NAME ...]
 
 Two tables of one database (and, for the cross-engine ways, the second one in another database of the same server) with
-0, 200 and 1 % differences. The peers are installed beside us, each in an environment of its own under ~/.cache/levelset
+0, 200 and 1 % differences. The peers are installed beside us, each in a separate environment under ~/.cache/levelset
 (the versions are below). Every way has to find what differs, or its cell says what it said. The ways take turns inside
 one run: compare the ratios, not the seconds.
 """

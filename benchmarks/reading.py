@@ -3,7 +3,7 @@
     uv run benchmarks/reading.py [--posts 200] [--runs 3]
 
 The peer is what the old scraper did, a browser opened anew for each post, in the same run on the same local site,
-which is a process of its own and not counted. CPU is of this process and all it started (driver, browser). Machines are
+which is a separate process and not counted. CPU is of this process and all it started (driver, browser). Machines are
 noisy: compare the ratios and medians.
 """
 
@@ -50,7 +50,7 @@ print(began, read - began, time.process_time() - read, done.updated)
 
 @contextmanager
 def local_site() -> Iterator[str]:
-    """A local site in a process of its own; its address."""
+    """A local site in a separate process; its address."""
     command = [str(Path(sys.executable).parent / "extract"), "site", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -58,7 +58,7 @@ def backfill(
     pipeline = dlt.pipeline(DATASET, pipelines_dir=str(pipelines_dir), destination=destination, dataset_name=DATASET)
     source = sql_database(engine, schema=schema, table_names=list(tables), reflection_level="full_with_precision")
     for resource in source.resources.values():
-        resource.apply_hints(primary_key=[])  # what stands twice is copied twice
+        resource.apply_hints(primary_key=[])  # what occurs twice is copied twice
     try:
         with interrupts_told():
             pipeline.run(source, write_disposition="replace")
@@ -68,7 +68,7 @@ def backfill(
 
 
 def _verified(pipeline: Any, tables: tuple[str, ...]) -> dict[str, int]:
-    """The rows that stand in the copies. Raises Trouble where they are not those that were read."""
+    """The rows that are in the copies. Raises Trouble where they are not those that were read."""
     normalized = pipeline.last_trace.last_normalize_info.row_counts
     rows = {}
     with pipeline.sql_client() as client:

@@ -69,7 +69,7 @@ def health(target: str | None, output: str, prometheus: Path | None) -> int:
     """Tell whether all is well: posts overdue, loads, quarantine, open drift, slots, disk.
 
     \b
-    Exit codes: 0 well (warnings are told), 1 something fails, 2 it cannot be told.
+    Exit codes: 0 healthy (warnings are shown), 1 something fails, 2 it cannot be measured.
     Limits: [health] of .dlt/config.toml; a change is posted to the secret health.webhook.
     """
     import dlt
@@ -126,7 +126,7 @@ def demo(source: str | None) -> int:
     "--wait", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds to wait for another run."
 )
 def run(job: str, target: str | None, wait: float) -> int:
-    """Run a job end to end: collect what is due, load it, build what it concerns, prove that it is level.
+    """Run one job end to end: collect what is due, load it, build what it concerns, prove that it is level.
 
     \b
     Exit codes: 0 level, 1 drift, 2 trouble or not judged, 3 stopped at a wall of the site, 130 interrupted.

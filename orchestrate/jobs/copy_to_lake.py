@@ -14,7 +14,7 @@ from orchestrate.servers import lake
 from orchestrate.targets import Target, data_folder
 
 _PIPELINE = "lake"
-# a decision that is told anew replaces its row: there is no telling by the load id what it replaces
+# a decision that is loaded again replaces its row: there is no telling by the load id what it replaces
 _REPLACED = ("content_metadata",)
 
 

@@ -78,7 +78,7 @@ def load_cadence() -> dict[str, float]:
 class Schedule:
     """Runs jobs when they are due, until a signal. ``run`` runs one and tells its exit code and its line.
 
-    ``after`` is called after each job. Both may raise; the schedule goes on. ``say`` is told once that it runs.
+    ``after`` is called after each job. Both may raise; the schedule goes on. ``say`` is called once when it runs.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Schedule:
             self._after()
         except (Trouble, ExtractError) as error:
             log.error("after %s: %s", job, error)
-        except Exception:  # nor one in what is told after it
+        except Exception:  # nor one in what follows it
             log.exception("what follows %s failed: please report this", job)
         self._keep(timer)
         if sum(each.runs for each in self._state.jobs.values()) == 1:

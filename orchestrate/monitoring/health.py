@@ -85,7 +85,7 @@ class Health:
         seconds = datetime.fromisoformat(self.at).timestamp()
         return (
             "# HELP levelset_health_state 0 ok, 1 warn, 2 fail.\n# TYPE levelset_health_state gauge\n"
-            f"{states}# HELP levelset_health_value What was measured; its unit is told in docs/how-to/schedules.md.\n"
+            f"{states}# HELP levelset_health_value What was measured; its unit is in docs/how-to/schedules.md.\n"
             f"# TYPE levelset_health_value gauge\n{values}"
             "# HELP levelset_health_timestamp_seconds When this was looked at.\n"
             "# TYPE levelset_health_timestamp_seconds gauge\n"
@@ -132,7 +132,7 @@ def find_health(target: Target) -> Health:
     for check, look in _looks(target, now):
         try:
             value, said = look()
-        except Exception as error:  # noqa: BLE001 - whatever stands in the way of a look is what there is to tell
+        except Exception as error:  # noqa: BLE001 - any failure of the check is what there is to tell
             findings.append(HealthCheck(check, State.FAIL, None, f"cannot be looked at: {_first_line(error)}"))
             continue
         findings.append(judge(check, value, said, limits))
@@ -258,7 +258,7 @@ def keep(path: Path, text: str) -> None:
 def tell_change(health: Health, project: Path, webhook: str | None) -> None:
     """POST the health as JSON to the webhook when its state is another than the last one told.
 
-    What could not be told is logged, and told the next time: the state is kept once it was.
+    What could not be sent is logged, and sent the next time: the state is kept once it was.
     """
     import httpx
 

@@ -1,6 +1,6 @@
 """The lake on this machine: Delta tables behind Sail, a Spark Connect server from a wheel; two workers, on loopback.
 
-What SPARK_REMOTE names is used instead where it is set; where it names a port of this machine that nobody listens on,
+What SPARK_REMOTE names is used instead where it is set; where it names a port of this machine without a listener,
 Sail is started there. Sail's catalog lives in the memory of a session: the tables lie in ``.levelset/lake`` (or
 LEVELSET_LAKE), a folder each, and are made known again to a session that has lost them.
 """
@@ -77,7 +77,7 @@ def locate(project: Path) -> LakeServer:
 
 
 def start(project: Path, workers: int = WORKERS) -> LakeServer:
-    """The lake, served: Sail is started where nobody listens on a port of this machine. Its tables are known then.
+    """The lake, served: Sail is started where no process listens on a port of this machine. Its tables are known then.
 
     Raises Trouble where the extra is not installed, the server cannot be reached or does not start.
     """
@@ -156,7 +156,7 @@ def _is_passing(folder: Path) -> bool:
 
 
 def _serve(lake: LakeServer, count: int) -> None:
-    """Start Sail, in a process group of its own, and wait until it listens."""
+    """Start Sail, in a separate process group, and wait until it listens."""
     workers = {"INITIAL_COUNT": count, "MAX_COUNT": count, "TASK_SLOTS": _SLOTS}
     settings = {f"SAIL_CLUSTER__WORKER_{name}": str(value) for name, value in workers.items()}
     # a session that has ended is never taken up again, and its name is in profiles.yml

@@ -96,7 +96,7 @@ def _runtime_folder() -> Path:
 
 
 def _others_may_enter(*paths: Path) -> bool:
-    """Whether a user without rights of their own can reach each path: every folder above it has o+x."""
+    """Whether a user without special permissions can reach each path: every folder above it has o+x."""
     for path in paths:
         for folder in (path, *path.parents):
             if folder.exists() and not folder.stat().st_mode & 0o001:

@@ -57,7 +57,7 @@ class HumanTeller(Listener):
 
 
 class JsonTeller(HumanTeller):
-    """A report of one model a line."""
+    """One JSON report per line."""
 
     def __init__(self, target: str) -> None:
         self._target = target

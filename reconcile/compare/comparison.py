@@ -47,7 +47,7 @@ class Compared:
     truncated: bool
     rows_expected: int
     rows_actual: int
-    causes: dict[str, int] = field(default_factory=dict)  # by shape, where it was asked for and could be told
+    causes: dict[str, int] = field(default_factory=dict)  # by shape, if it was requested and is known
 
 
 def combined(parts: Sequence[Compared], sample_limit: int = SAMPLE_LIMIT) -> Compared:
@@ -84,7 +84,7 @@ def judge(
     A level table costs one statement a piece of it, each of which returns one row. The rows that differ come in the
     same row where the piece is small enough; otherwise they are read in a second statement, and where too many do,
     they are counted in the engine and only a sample is read. ``brief`` asks only whether anything differs, and whether
-    a key stands more than once: kinds are rough then (NULL keys are missing or extra, what is pending is drift).
+    a key occurs more than once: kinds are rough then (NULL keys are missing or extra, what is pending is drift).
     ``shape_of`` names the cause of a changed row by its values; not where so many differ that they are only counted.
     """
     if not prepared.comparison.key:
@@ -217,7 +217,7 @@ def _place(prepared: Prepared) -> Callable[[Row], list[Any]]:
 def _streamed(
     comparison: Comparison, rows: Iterable[Row], totals: Totals, sample_limit: int, shape_of: ShapeOf | None
 ) -> _Found | None:
-    """Count the differing rows, each once; None where a key of the definition itself stands more than once."""
+    """Count the differing rows, each once; None where a key of the definition itself occurs more than once."""
     kinds: Counter[str] = Counter()
     columns: Counter[str] = Counter()
     causes: Counter[str] = Counter()
@@ -249,7 +249,7 @@ def _streamed(
 
 
 def _counted(engine: Engine, prepared: Prepared, totals: Totals, sample_limit: int, shape_of: ShapeOf | None) -> _Found:
-    """Count in the engine. Keys that stand more than once are judged apart, as multisets, and know no pending."""
+    """Count in the engine. Keys that occur more than once are judged apart, as multisets, and know no pending."""
     comparison = replace(prepared.comparison, as_of=None)
     repeated = totals.repeated or engine.one(missing_duplicates_sql(comparison))[0] > 0
     if not repeated:

@@ -41,7 +41,7 @@ class Keys:
         for number, row in enumerate(self.rows, 1):
             if not set(key) <= set(row):
                 raise ReconcileError(
-                    f"{self.source}: entry {number} lacks a part of the key ({', '.join(key)}): mend it"
+                    f"{self.source}: entry {number} lacks a part of the key ({', '.join(key)}): correct it"
                 )
         return list(dict.fromkeys(tuple(row[name] for name in key) for row in self.rows))
 
@@ -56,7 +56,7 @@ def read_keys(name: str) -> Keys:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ReconcileError(f"the keys file {name} cannot be read ({error}): mend its path") from None
+        raise ReconcileError(f"the keys file {name} cannot be read ({error}): correct its path") from None
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ReconcileError(f"{source} holds no keys: nothing would be compared")
@@ -75,7 +75,7 @@ def _object(line: str, number: int, source: str) -> dict[str, str | None]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise ReconcileError(f"{source}, line {number}: no JSON object: mend it")
+        raise ReconcileError(f"{source}, line {number}: no JSON object: correct it")
     return {n: value if isinstance(value, str | None) else json.dumps(value) for n, value in body.items()}
 
 

@@ -1,4 +1,4 @@
-"""Cut a large comparison into key ranges: progress can be told, and what differs can be gathered in the same pass.
+"""Cut a large comparison into key ranges: progress can be shown, and what differs can be gathered in the same pass.
 
 All pieces are read in one snapshot, so the verdict is that of one statement. A table is cut only where the planner
 says that the pieces together cost little more than the whole: a definition that cannot be evaluated for a range of

@@ -1,4 +1,4 @@
-"""Rows compared as a multiset: of tables without a key, with a NULL part in it, or whose key stands more than once."""
+"""Rows compared as a multiset: of tables without a key, with a NULL part in it, or whose key occurs more than once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rows(StrEnum):
 
     ALL = "all"
     NULL_KEYS = "null_keys"
-    TWICE = "twice"  # rows whose key stands more than once on either side
+    TWICE = "twice"  # rows whose key occurs more than once on either side
 
 
 def surplus_sql(comparison: Comparison, as_text: AsText, rows: Rows, limit: int | None) -> str:
@@ -70,7 +70,7 @@ def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reas
     after = [f"case when in_expected = 1 then {cell} end" for cell in cells]
     grouped = _grouped(comparison)
     order = f" order by {', '.join(as_text(cells[n + i]) for i in ignored)}" if ignored else f" order by {grouped}"
-    # without ignored columns the surplus copies of a row are equal: one row stands for them
+    # without ignored columns the surplus copies of a row are equal: one row represents them
     insert = "nth > found" if ignored else "nth = found + 1"
     copies = "case when in_actual = 1 then found - wanted else " + ("1" if ignored else "wanted - found") + " end"
     selected = ",\n  ".join(
@@ -95,7 +95,7 @@ def planned_copies_sql(comparison: Comparison, as_text: AsText, rows: Rows, reas
 
 
 def differing_keys_sql(comparison: Comparison) -> str:
-    """The keys of all rows that differ, have a NULL part in it or stand more than once on a side: k0, k1, ..."""
+    """The keys of all rows that differ, have a NULL part in it or occur more than once on a side: k0, k1, ..."""
     keys = ", ".join(names("k", comparison.key))
     both = ", ".join(f"coalesce(e.{name}, a.{name}) as {name}" for name in names("k", comparison.key))
     partition = ", ".join(matched_key(comparison))

@@ -186,7 +186,7 @@ def different(comparison: Comparison) -> str:
 
 def different_by_key(comparison: Comparison, unique: bool = True) -> str:
     """``different``, of rows whose key has no NULL part; with ``unique`` False (and ``copies`` in the sides) only of
-    keys that stand once on either side."""
+    keys that occur once on either side."""
     once = "" if unique else "\n  and coalesce(e.copies, 1) = 1 and coalesce(a.copies, 1) = 1"
     return (
         f"{different(comparison)}\n"
@@ -241,7 +241,7 @@ class Totals:
 
     @property
     def repeated(self) -> bool:
-        """A key stands more than once: in the table, or (then rows of it pair more than once) in the definition."""
+        """A key occurs more than once: in the table, or (then rows of it pair more than once) in the definition."""
         return self.duplicate_keys > 0 or self.pairs_actual > self.rows_actual
 
     @property
@@ -264,7 +264,7 @@ def gathered_sql(comparison: Comparison, actual_unique: bool, as_text: AsText, m
     """One row: joined pairs, how many of them differ, these rows, the table's own rows, keys it holds more than once.
 
     The rows are as ``differences_sql`` has them, with those whose key has a NULL part and in no order; None where there
-    are none or more than ``most``. One pass finds and brings them; they stand in the server's memory meanwhile: only
+    are none or more than ``most``. One pass finds and brings them; they are in the server's memory meanwhile: only
     for sides of bounded size. A level table needs no more than the first number: every pair has both sides then.
     """
     # a row exists on a side if its key does: a separate flag would be computed for every row before the join
@@ -296,7 +296,7 @@ def _duplicate_keys(comparison: Comparison) -> str:
 def counts_sql(comparison: Comparison) -> str:
     """One row, in the order of ``Counts``, then one count a column.
 
-    ``pairs_actual > rows_actual`` proves that a key stands twice on the expected side; duplicates of the actual side
+    ``pairs_actual > rows_actual`` proves that a key occurs twice on the expected side; duplicates of the actual side
     are counted by themselves. Where both are absent and every difference is 0, the table is level.
     """
     count = f"{comparison.functions}count(*)"
@@ -336,7 +336,7 @@ def later_build_sql(comparison: Comparison) -> str:
 
 
 def missing_duplicates_sql(comparison: Comparison) -> str:
-    """One row: how many keys that the table lacks stand more than once on the expected side."""
+    """One row: how many keys that the table lacks occur more than once on the expected side."""
     keys = ", ".join(matched_key(comparison, "e"))
     count = f"{comparison.functions}count(*)"
     return (
@@ -373,7 +373,7 @@ def differences_sql(comparison: Comparison, as_text: AsText, limit: int | None, 
     pending ones.
 
     Values are text, so that none is rounded on its way. Keys with a NULL part are left out, and with ``unique`` False
-    so are keys that stand more than once on either side: ``surplus_sql`` gives those.
+    so are keys that occur more than once on either side: ``surplus_sql`` gives those.
     """
     drifted_first = [f"({_pending(comparison)})"] if comparison.as_of is not None and limit is not None else []
     selected = _difference(comparison, as_text)
@@ -389,7 +389,7 @@ def planned_sql(comparison: Comparison, unique: bool) -> str:
     the columns of the row before, and after.
 
     Values keep their types. A changed row keeps what is ignored or differs within its tolerance; pending rows are left
-    out, and so are keys with a NULL part and, with ``unique`` False, keys that stand more than once: ``surplus_sql``.
+    out, and so are keys with a NULL part and, with ``unique`` False, keys that occur more than once: ``surplus_sql``.
     """
     keys = ", ".join(_key_order(comparison))
     before = [f"a.k{i}" for i in range(len(comparison.key))]

@@ -1,6 +1,6 @@
 """What a differing row of two tables looks like: how copies of counters go wrong, told from the two values alone.
 
-Nobody built the one table from the other, so there is no evidence of a cause as ``causes`` asks for; but a zero over a
+No build made one table from the other, so there is no evidence of a cause as ``causes`` asks for; but a zero over a
 number, a "K" read where there was none or a time zone leave a shape that a value alone shows.
 """
 

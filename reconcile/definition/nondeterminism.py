@@ -98,7 +98,7 @@ def _yields_one_row(select: exp.Expr) -> bool:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a dialect has of its own."""
+    """How a dialect writes a row as one value."""
 
     dialect: str
     whole_row: str

@@ -217,7 +217,7 @@ class Engine(Protocol):
         """The name under which rights are granted to this session."""
 
     def version(self) -> int:
-        """The major version: within one, values print and hash alike."""
+        """The major version: within one, values print and hash equally."""
 
     def may_read(self, relation_name: str) -> bool:
         """Whether the role may select from a table that exists."""

@@ -48,12 +48,12 @@ class DuckDBEngine(OwnDialect, PlainEngine):
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():
-            raise ConnectionFailed(f"no DuckDB file {path}: run dbt build first, or mend the profile's path")
+            raise ConnectionFailed(f"no DuckDB file {path}: run dbt build first, or correct the profile's path")
         try:
             self._connection = duckdb.connect(path)
         except duckdb.Error as error:
             raise ConnectionFailed(f"cannot open the DuckDB file {path}: {_said(error)}") from error
-        # progress is reckoned only for a bar, which nobody has to print
+        # progress is reckoned only for a bar, which need not be printed
         for name, value in {**(settings or {}), **_PROGRESS}.items():
             self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
         self._defined: list[str] = []

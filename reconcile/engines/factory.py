@@ -41,7 +41,7 @@ def before_connect(target: str, project_dir: Path) -> None:
 
 
 def open_engine(connection: Connection) -> Engine:
-    """A session of its own. Raises ProjectError for an adapter that is not supported, ConnectionFailed otherwise."""
+    """A separate session. Raises ProjectError for an adapter that is not supported, ConnectionFailed otherwise."""
     return engine_of(connection.adapter).from_dbt(connection.credentials, connection.lock_timeout)
 
 

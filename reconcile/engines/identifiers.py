@@ -25,7 +25,7 @@ def marked(name: str) -> str:
 
 
 def outside_literals(sql: str, other: Callable[[str], str], name: Callable[[str], str]) -> str:
-    """``sql`` with what stands between its literals and comments put through ``other``, our marked names through
+    """``sql`` with what is between its literals and comments put through ``other``, our marked names through
     ``name``; the rest stays as it is."""
     pieces, start, mark = [], 0, False
     for match in LITERALS_AND_COMMENTS.finditer(sql):

@@ -243,7 +243,7 @@ class PostgresEngine(PostgresSpelling):
         return self._connection.info.server_version // 10_000
 
     def pooled(self) -> bool:
-        """Whether a pooler stands between: it hands out process numbers of its own."""
+        """Whether the connection goes through a pooler: a pooler reports other process ids."""
         return int(self.one("select pg_backend_pid()")[0]) != self._connection.info.backend_pid
 
     def may_read(self, relation_name: str) -> bool:

@@ -1,7 +1,7 @@
 """Spark, reached through Spark Connect: the Delta tables of a lake, behind Spark itself or Sail.
 
-Our statements are written as Postgres has them and translated; what they compare is Spark's own SQL, and stands in them
-as temporary views. Sail reads a view's tables at the versions that they had when it was made, so that all statements
+Our statements are written as Postgres has them and translated; what they compare is Spark's own SQL, and is part of
+them as temporary views. Sail reads a view's tables at the versions that they had when it was made, so that all statements
 over one pair of views see one state. Spark itself reads them at the versions of each statement: a level verdict is one
 statement there too, but what differs is read by a second one.
 """
@@ -77,7 +77,7 @@ def connect(remote: str) -> Any:
         session = SparkSession.builder.remote(remote).getOrCreate()
         str(session.version)  # asked first: Sail says to the first question alone that it does not know the release
         session.sql("select 1").collect()
-    except Exception as error:  # gRPC, the client and the server each have errors of their own
+    except Exception as error:  # gRPC, the client and the server each have separate errors
         if session is not None:
             with suppress(Exception):
                 session.stop()  # else it stays the process's own
@@ -175,7 +175,7 @@ class SparkEngine(PlainEngine):
         return f"cast({expression} as {_WRITTEN.get(column.type, column.type)})"
 
     def json_of(self, texts: Sequence[tuple[str, str]]) -> str:
-        # a NULL that is a struct's field would be left out, by Sail whatever it is told
+        # a NULL that is a struct's field would be left out, by Sail whatever the setting
         pairs = [
             f"{self.literal(json.dumps(name, ensure_ascii=False) + ': ')} || {_inside(f'to_json(array({text}))')}"
             for name, text in texts
@@ -242,7 +242,7 @@ class SparkEngine(PlainEngine):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        yield  # of what we write there (verdicts), each statement is a commit of its own
+        yield  # of what we write there (verdicts), each statement is a separate commit
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
         return self.rows(sql, parameters)[0]
@@ -306,7 +306,7 @@ class SparkEngine(PlainEngine):
             try:
                 taken = stack.enter_context(held(path, _WAITS))
             except OSError as error:
-                raise Refused(f"cannot write {path} ({error.strerror}): mend its rights or its disk") from error
+                raise Refused(f"cannot write {path} ({error.strerror}): fix its permissions or its disk") from error
             if not taken:
                 raise Refused("another reconcile repair or undo is at work in this lake: try again when it is done")
             self._end_former_repair()

@@ -12,7 +12,7 @@ from typing import Any
 
 _ANSWERS_WITHIN = 2.0  # seconds
 _PORT = "4040"
-_silent: set[str] = set()  # where nobody answered is not asked again by this process
+_silent: set[str] = set()  # an address without an answer is not asked again by this process
 # why Spark takes an executor away by itself, while its work is whole
 _BY_ITSELF = ("idle", "decommission", "killed by driver")
 
@@ -61,7 +61,7 @@ class Workers:
                         told["isActive"],
                         told["hostPort"],
                         int(told["completedTasks"]),
-                        told.get("removeReason") or "no reason is told",
+                        told.get("removeReason") or "no reason given",
                     )
                     for told in json.load(answer)
                     if told["id"] != "driver"

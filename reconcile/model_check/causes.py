@@ -158,7 +158,7 @@ class _Query:
     def __init__(
         self, engine: Engine, definition: Definition, prepared: Prepared, proof: Proof | None, unique: bool
     ) -> None:
-        self._unique = unique  # no key stands more than once on a side
+        self._unique = unique  # no key occurs more than once on a side
         self._engine, self._prepared, self._relation = engine, prepared, definition.relation_name
         self._writer = engine.writer(definition.relation_name)
         self._others = _other_sides(engine, definition, proof)

@@ -1,4 +1,4 @@
-"""``reconcile doctor``: what stands in the way of a check or a repair, and how to mend it. It writes nothing."""
+"""``reconcile doctor``: what prevents or slows a check or a repair, and how to fix it. It writes nothing."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[D
         return
     lacking = [part for part in definition.key if part.isidentifier() and part not in {c.name for c in columns}]
     if lacking:
-        mend = f"mend unique_key, or set meta.reconcile.key, in {definition.path}"
+        mend = f"correct unique_key, or set meta.reconcile.key, in {definition.path}"
         yield Diagnosis(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
         return
     yield from _warnings(engine, definition)

@@ -42,8 +42,8 @@ def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[
         yield f"-- ignored:   {', '.join(sorted(settings.ignore))}"
     if settings.tolerance:
         yield f"-- tolerance: {', '.join(f'{name} {eps:g}' for name, eps in settings.tolerance.items())}"
-    unknown = "not told apart: no loaded_at_field on its sources, or no build is known"
-    told_apart = "rows loaded since its last build are told apart"
+    unknown = "not distinguished: no loaded_at_field on its sources, or no build is known"
+    told_apart = "rows loaded since its last build are reported separately"
     yield f"-- pending:   {told_apart if definition.as_of_sql else unknown}"
     if definition.unverifiable is not None or definition.sql is None:
         yield f"-- scope:     none, because {definition.unverifiable}"

@@ -18,7 +18,7 @@ from reconcile.model_check.causes import Cause
 from reconcile.report.model import Sample
 
 _WORTH_AN_INDEX = 10_000  # rows of a table: below, scanning it costs next to nothing
-_COVERED_SHARE = 0.9  # the share of late rows that the second, shorter look-back is told for
+_COVERED_SHARE = 0.9  # the share of late rows that the second, shorter look-back covers
 
 
 def hints_for(

@@ -199,7 +199,7 @@ def _judged_by_capture(
 
 
 def _not_level(judged: Compared) -> list[Values] | None:
-    """The keys that are not level, pending ones with them; None where not all of them are told."""
+    """The keys that are not level, pending ones with them; None where not all of them are listed."""
     if judged.truncated or judged.drift.schema:
         return None
     return list({tuple(sample.key.values()): None for sample in judged.samples})
@@ -327,7 +327,7 @@ def _scope(
     if found.drift.pending:
         reason += f"; pending rows were loaded after the last noted build ({definition.built_at})"
     if unsettled is not None:
-        reason += f"; whether ties matter could not be told: {unsettled}"
+        reason += f"; whether ties matter is not known: {unsettled}"
     checked = len(keys) if keys is not None else None
     return Scope(asked.mode, reason, checked, found.rows_expected, found.rows_actual)
 
@@ -342,7 +342,7 @@ def _condition(prepared: Prepared, keys: list[Values]) -> str:
 
 
 def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | None) -> str | None:
-    """Why it could not be told whether ties matter; None where they do not. Raises _Unjudged where they do."""
+    """Why it is not known whether ties matter; None where they do not. Raises _Unjudged where they do."""
     from reconcile.definition.nondeterminism import twisted  # only where it is needed: its import takes time
 
     assert definition.sql is not None

@@ -43,7 +43,7 @@ def check(
 
     The verdicts are kept in the database where its schema ``reconcile`` exists, or with ``start_record``.
     ``manifest``: as ``reconcile.dbt.project.load`` takes it.
-    A model that cannot be judged does not stop the others: it stands in the report as error or unverified.
+    A model that cannot be judged does not stop the others: it is in the report as error or unverified.
     """
     started_at, run_id = now(), new_run_id()
     watcher.phase("reading the dbt project")

@@ -10,7 +10,7 @@ _LEVELS = ("error", "warning", "notice")
 
 
 def render_github(report: Report) -> str:
-    """At most ten lines of a level; the last one says how many models it stands for."""
+    """At most ten lines of a level; the last one says how many models it represents."""
     lines: dict[str, list[str]] = {level: [] for level in _LEVELS}
     if report.error:
         lines["error"].append(f"::error title=reconcile::{_data(shown(report.error, 2000))}")

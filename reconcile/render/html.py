@@ -114,7 +114,7 @@ def _against(text: str, other: str | None) -> tuple[str, str, str]:
 
 
 def _one_side(row: Sample | PlannedChange) -> list[tuple[str, str | None]]:
-    """The columns of a row that stands on one side only."""
+    """The columns of a row that exists on one side only."""
     return [(name, cell.actual if cell.expected is None else cell.expected) for name, cell in row.columns.items()]
 
 

@@ -57,7 +57,7 @@ class _Pace:
 
 
 class LineProgress(Watcher):
-    """A line a table every two seconds, and one when it is judged."""
+    """One line per table every two seconds, and one when it is judged."""
 
     def __init__(self) -> None:
         self._paces: dict[str, _Pace] = {}

@@ -45,7 +45,7 @@ def preview(sample: Sample, columns: int = 2, longest: int = 16) -> str:
 
 
 def common_ends(one: str, other: str) -> tuple[int, int]:
-    """How many characters two texts begin with alike, and how many of the rest they end with alike."""
+    """How many characters two texts share at the start, and how many of the rest they share at the end."""
     shorter = min(len(one), len(other))
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), shorter)
     limit = shorter - start
@@ -121,7 +121,7 @@ def next_step(report: Report) -> str | None:
 
 
 def aim(target: str | None) -> str:
-    """What a command has to be told besides, to mean the same target: nothing where that is the profile's own."""
+    """The option that a command needs to mean the same target: nothing where that is the profile's own."""
     return f" --target {shlex.quote(target)}" if target else ""
 
 

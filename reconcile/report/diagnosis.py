@@ -1,4 +1,4 @@
-"""One thing that was looked at, how bad it is, and what mends it: what doctor, setup and teardown say."""
+"""One thing that was looked at, how bad it is, and how to fix it: what doctor, setup and teardown say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing looked at. ``mend`` says what to do, where something is to be done."""
+    """One thing looked at. ``mend`` says how to fix it, where something is to be done."""
 
     level: Level
     about: str
@@ -24,7 +24,7 @@ class Diagnosis:
     mend: str | None = None
 
     def line(self) -> str:
-        mend = f"\n         mend: {self.mend}" if self.mend else ""
+        mend = f"\n         fix: {self.mend}" if self.mend else ""
         return f"{self.level.value:8} {self.about}: {self.said}{mend}"
 
     def as_dict(self) -> dict[str, str | None]:

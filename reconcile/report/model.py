@@ -186,7 +186,7 @@ def _cut_sample(sample: dict[str, Any]) -> dict[str, Any]:
 class PlannedChange:
     """One row of a plan: of an update the columns that it changes, else all of them; ``copies`` as in the plan.
 
-    A cell's ``actual`` is what stands in the table, ``expected`` what is to stand there.
+    A cell's ``actual`` is what the table holds, ``expected`` what it should hold.
     """
 
     action: str

@@ -1,4 +1,4 @@
-"""What a run tells while it runs. The command line shows it; a library user may pass a Watcher of their own."""
+"""What a run tells while it runs. The command line shows it; a library user may pass another Watcher."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def folder(project_dir: Path) -> Path:
 
 
 def keep(report: Report, project_dir: Path) -> None:
-    """Keep a report; one that cannot be kept is told and does not change the run's verdict."""
+    """Keep a report; one that cannot be kept is logged and does not change the run's verdict."""
     place = folder(project_dir)
     try:
         write_whole(place / f"{report.run_id}.json", report.to_json())

@@ -1,4 +1,4 @@
-"""Verdicts kept in the database: one row a model and run, for dashboards, dbt models and machines without our files.
+"""Verdicts kept in the database: one row per model and run, for dashboards, dbt models and machines without our files.
 
 They are kept where a schema ``reconcile`` exists (``setup``, a repair or ``--record`` make it): a check of a database
 that never heard of us writes nothing there.
@@ -31,7 +31,7 @@ _CREATE = f"""create table if not exists {TABLE} (
 def record(report: Report, connection: Connection, create: bool = False) -> None:
     """Keep a run's verdicts in its own database. ``create``: make the schema where there is none.
 
-    A role that may not write there loses nothing but this: it is told in the log, and the verdict stays what it is.
+    A role that may not write there loses nothing but this: it is logged, and the verdict stays what it is.
     """
     if not report.tables:
         return
