@@ -3,8 +3,8 @@
     uv run python benchmarks/scale.py [--rows 250000]
     uv run python benchmarks/scale.py --spark "$SPARK_HOME"
 
-A table and what it should hold, equal except for three rows. Behind Sail it is a Delta table; CPU seconds and memory are
-the server's, with its workers, which are threads of its process; tasks are what it counts itself. With Spark it is a
+A table and its definition, equal except for three rows. Behind Sail it is a Delta table; CPU seconds and memory are the
+server's, with its workers, which are threads of its process; tasks are what it counts itself. With Spark it is a
 Parquet table; each worker is a process of one core and a heap of 600 MB, and Spark tells which did how many tasks. The
 verdict is asserted.
 """

@@ -280,7 +280,7 @@ class Engine(Protocol):
         """Columns that an update of many rows must keep unique after each row; none where it is looked at the end."""
 
     def bound_to(self, relation_name: str) -> list[str]:
-        """What hangs on a table's rows, in words: foreign keys that refer to them, triggers of its own."""
+        """Foreign keys and triggers that depend on the table's rows, as messages."""
 
     def references(self, relation_name: str) -> list[Reference]:
         """The foreign keys that refer to a table and change rows themselves; children as ``same_table`` names them."""
@@ -316,9 +316,9 @@ class CopiesOut(Protocol):
 
 @runtime_checkable
 class CommitsStatements(Protocol):
-    """An engine without transactions over several statements: each is a commit of its own, and no table is temporary.
+    """An engine without transactions over several statements: each is a separate commit, and no table is temporary.
 
-    What a repair needs there stands in tables of ours, and each table of the user's is written by one MERGE.
+    A repair keeps its plan in our own tables and writes each of the user's tables with one MERGE.
     """
 
     def store(self, sql: str) -> str:

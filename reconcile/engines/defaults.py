@@ -1,4 +1,4 @@
-"""What an engine answers that numbers no transactions, keeps no indexes of its own accord and knows no rights."""
+"""Default answers for engines without transaction ids, indexes or privileges."""
 
 from __future__ import annotations
 

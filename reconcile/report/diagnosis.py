@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing looked at. ``mend`` says how to fix it, where something is to be done."""
+    """One thing that was examined, and how to fix it (``mend``; the name is part of doctor's JSON)."""
 
     level: Level
     about: str
@@ -24,8 +24,8 @@ class Diagnosis:
     mend: str | None = None
 
     def line(self) -> str:
-        mend = f"\n         fix: {self.mend}" if self.mend else ""
-        return f"{self.level.value:8} {self.about}: {self.said}{mend}"
+        line = f"{self.level.value:8} {self.about}: {self.said}"
+        return line if self.mend is None else line + "\n         fix: " + self.mend
 
     def as_dict(self) -> dict[str, str | None]:
         return {**asdict(self), "level": self.level.value}

@@ -1,4 +1,4 @@
-"""When each model was last proven level, and by which definition: what the causes of a later drift are told by.
+"""When each model was last proven level, and by which definition; the causes of a later drift rest on it.
 
 Kept in a file beside our other state: a role that may only read can still prove.
 """

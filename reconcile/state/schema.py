@@ -1,7 +1,7 @@
-"""The schema in which reconcile is at home in a database: its journal, its verdicts, what capture knows.
+"""The schema `reconcile` of a user's database: repair journal, verdicts, state of change capture.
 
-Its tables are made where they are first needed. What changes in them between two releases of ours is a step here; a
-database that an older release was at home in is brought up to date by the first command that writes.
+Each table is created when it is first needed. A change of a table between two releases is a step here; the first
+command that writes migrates the tables of an older release.
 """
 
 from __future__ import annotations

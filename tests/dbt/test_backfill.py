@@ -137,9 +137,7 @@ def test_what_cannot_be_copied_is_a_sentence_without_the_password(database: Data
         assert "secret@" not in str(refused.value)
 
 
-def test_the_cut_over_that_the_docs_tell_lets_old_readers_read_and_old_writers_not_write(
-    database: Database, tmp_path: Path
-) -> None:
+def test_the_documented_cut_over_lets_old_readers_read_but_not_write(database: Database, tmp_path: Path) -> None:
     warehouse = empty_warehouse(tmp_path / "project", database)
     load(warehouse)
     old_tables(database)

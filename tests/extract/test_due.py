@@ -81,7 +81,7 @@ def test_an_unknown_schedule_is_refused() -> None:
         due("scheduled", [], NOW, "often")
 
 
-def test_by_quota_scheduled_takes_missing_then_refreshes_then_older_missing_and_twenty_at_most() -> None:
+def test_by_quota_scheduled_takes_missing_then_refreshes_then_older() -> None:
     missing = [post(30 + i) for i in range(18)]
     measured = [post(2 + i, ("scheduled", 1)) for i in range(8)]
     older = [post(24 * 8 + i) for i in range(5)]

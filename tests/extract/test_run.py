@@ -72,7 +72,7 @@ def test_a_suspect_reading_is_read_again_another_way_at_once(warehouse: dlt.Pipe
     assert (summary.updated, summary.held, summary.failed, summary.reread) == (2, 2, 0, 3)
 
 
-def test_the_counts_of_a_run_stand_in_the_loads_trace(warehouse: dlt.Pipeline) -> None:
+def test_the_counts_of_a_run_are_in_the_loads_trace(warehouse: dlt.Pipeline) -> None:
     summary = collect(warehouse, Scripted({IDS[0]: read(IDS[0])}), content=posted)
 
     [steps] = warehouse.last_trace.last_extract_info.metrics.values()
@@ -151,7 +151,7 @@ def test_a_new_content_column_is_dealt_with_as_declared(
 
 @pytest.fixture
 def bots_table(database: Database) -> str:
-    """The posting bot's own table in a database of its own, with one row a posted decision."""
+    """The posting bot's table in a separate database, with one row per posted decision."""
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
         connection.execute("create schema bot")
         connection.execute(
@@ -188,7 +188,7 @@ def test_content_comes_out_of_the_bots_own_database_and_then_only_what_changed(
     assert rows(warehouse, "select predicted_er from staging.content_metadata where decision_id = 'd1'") == [(0.031,)]
 
 
-def test_a_bots_database_that_cannot_be_read_is_one_sentence_without_its_password(warehouse: dlt.Pipeline) -> None:
+def test_an_unreadable_bots_database_is_one_sentence_without_password(warehouse: dlt.Pipeline) -> None:
     table = read_table("postgresql+psycopg2://bot:canary@127.0.0.1:1/bot", "content_metadata")
     with pytest.raises(ExtractError, match="cannot read the posting bot's table content_metadata") as caught:
         collect(warehouse, Scripted({}), content=table)
@@ -219,7 +219,9 @@ def test_a_host_that_asked_to_wait_is_left_alone_by_the_next_run_too(tmp_path: P
     assert (third.wall, third.updated) == (None, 20)
 
 
-def test_a_half_written_parking_file_parks_nobody_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_half_written_parking_file_is_ignored_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     parking = Parking(tmp_path)
     (tmp_path / "parked.json").write_text('{"x.example": "2026-07-0')
 
@@ -243,7 +245,7 @@ def test_x_itself_is_off_without_its_written_consent(host: str) -> None:
     check_host("https://api.x.com", ["api.x.com"])
 
 
-def test_a_session_state_is_read_only_where_nobody_else_can_read_it(tmp_path: Path) -> None:
+def test_a_session_state_is_read_only_if_no_other_user_can_read_it(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     with pytest.raises(ExtractError, match="cannot be read"):
         check_session(state)

@@ -99,14 +99,14 @@ def test_a_jobs_exit_code_tells_drift_from_trouble_from_a_wall() -> None:
 
 
 def demo_is_level(said: str) -> None:
-    assert "could not be told" not in said
+    assert "could not be" not in said
     assert "found exactly the 10 broken rows, repaired them, level again" in said
     assert "5 missing, 1 extra, 3 changed, 1 duplicate" in said
     assert "Level again" in said
 
 
 @pytest.mark.long
-def test_the_demo_finds_exactly_what_it_broke_also_when_an_earlier_one_was_killed(project: Path) -> None:
+def test_the_demo_finds_what_it_broke_after_an_earlier_one_was_killed(project: Path) -> None:
     program = Path(sys.executable).parent / "levelset"
     process = subprocess.Popen(
         [program, "demo", "--source", "http"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -113,5 +113,5 @@ def ten(bench: Bench) -> None:
         "insert into kept values (99, 'fabricated', 68000)",
         "insert into kept values (3, 'v3', 3.5)",
         "insert into kept values (4, 'other', 4.5)",
-        "insert into kept values (null, 'nobody', 1)",
+        "insert into kept values (null, 'anonymous', 1)",
     )

@@ -170,7 +170,7 @@ def test_without_answers_the_labels_are_read_in_every_language(language: str, ch
         assert reading.counters.values() == {**vars(site.truth(tweet_id)), "quotes": None}
 
 
-def test_a_page_of_another_kind_is_told_and_not_guessed_at(chromium: Chromium) -> None:
+def test_a_page_of_another_kind_is_reported_and_not_guessed(chromium: Chromium) -> None:
     with Site(clock=Clock(NOW)) as site:
         site.faults = [Fault("/assets/", "layout_changed")]
         [reading] = opened(site, chromium, replies(site)[:1])
@@ -190,7 +190,7 @@ def test_a_fault_that_passes_is_asked_again(make: Make) -> None:
         assert all(found[i].reading.counters.values() == vars(site.truth(i)) for i in posts.values())
 
 
-def test_edited_quoting_and_liked_posts_and_ads_mislead_nobody(make: Make) -> None:
+def test_edited_quoting_and_liked_posts_and_ads_mislead_no_reading(make: Make) -> None:
     with Site(clock=Clock(NOW)) as site:
         posts = site.account.posts(NOW)
         kinds = {
@@ -215,7 +215,7 @@ def test_edited_quoting_and_liked_posts_and_ads_mislead_nobody(make: Make) -> No
             }
 
 
-def test_two_ways_of_reading_that_disagree_are_told(chromium: Chromium) -> None:
+def test_two_ways_of_reading_that_disagree_are_reported(chromium: Chromium) -> None:
     with Site(clock=Clock(NOW)) as site:
         [tweet_id] = replies(site)[:1]
         site.faults = [Fault("/assets/", "labels_lie")]

@@ -184,9 +184,7 @@ def test_rows_are_judged_with_what_staging_has_before_and_after_them(pipeline: d
     assert found["after"][:2] == ("suspect", ["false_zero: replies 20 before, 0 now"])
 
 
-def test_a_history_loaded_twice_is_there_once_and_its_rows_say_where_they_are_from(
-    pipeline: dlt.Pipeline, tmp_path: Path
-) -> None:
+def test_a_history_loaded_twice_exists_once_with_its_origin(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
     told = [row(hours, likes=40 + number) for number, hours in enumerate((1, 2, 30, 31))]
     path = write(tmp_path / "h.parquet", [*told, row(32, likes=0), told[0]])
     first = load(pipeline, path, posts(MINE))

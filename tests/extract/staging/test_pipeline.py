@@ -126,7 +126,7 @@ def test_a_false_zero_is_held_until_it_is_confirmed(pipeline: dlt.Pipeline) -> N
     assert accepted == [(0,), (37,)]
 
 
-def test_content_that_does_not_fit_is_kept_with_its_reason_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
+def test_content_that_does_not_fit_is_kept_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
     bad = [(9, "{oops", None), (10, "x", {"decision_id": "d9", "posted_at": "yesterday"}), (11, "y", {"content": "z"})]
     collect(pipeline, Scripted({}), content=lambda since: iter([*content(), *bad]))
 
@@ -152,7 +152,7 @@ def test_the_raw_tables_exist_before_anything_was_read(pipeline: dlt.Pipeline) -
         assert rows(pipeline, f"select count(*) from staging.{table}") == [(0,)]
 
 
-def test_a_wall_is_told_and_what_was_read_before_it_is_loaded(pipeline: dlt.Pipeline) -> None:
+def test_what_was_read_before_a_wall_is_loaded(pipeline: dlt.Pipeline) -> None:
     class Walled(Scripted):
         def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
             yield Attempt(wanted[0], read(wanted[0]), NOW)

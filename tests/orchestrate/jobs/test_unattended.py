@@ -209,7 +209,7 @@ def test_two_builds_of_one_table_take_turns(whole: House) -> None:
         assert f"process {connection.info.backend_pid} of user postgres, since 20" in str(refused.value)
 
 
-def test_a_schedule_runs_each_job_in_turn_goes_on_after_failures_and_stops_at_sigterm(whole: House) -> None:
+def test_a_schedule_goes_on_after_failures_and_stops_at_sigterm(whole: House) -> None:
     """With distinguishable jobs: the real ones are run by tests/test_docs.py."""
     ran: list[str] = []
     overlapping: list[str] = []

@@ -119,7 +119,7 @@ def test_a_server_that_went_with_its_machine_is_none_that_runs(project: Path) ->
     assert one(warehouse.start(project), "select 1") == 1
 
 
-def test_a_folder_that_was_deleted_and_made_again_starts_afresh_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_was_deleted_and_created_again_starts_new(tmp_path: Path) -> None:
     project = tmp_path / "clone"
     project.mkdir()
     try:

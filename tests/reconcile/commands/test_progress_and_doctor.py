@@ -79,7 +79,7 @@ def test_progress_tells_keys_rate_and_time_left(
     assert lines[-1].startswith("events: level (")
 
 
-def test_a_terminal_gets_bars_and_a_line_a_model(on_postgres: DbtProject) -> None:
+def test_a_terminal_gets_bars_and_one_line_per_model(on_postgres: DbtProject) -> None:
     leader, follower = pty.openpty()
     arguments = [RECONCILE, "check", "-s", "events", "plan_changes", "--profiles-dir", ".", "--output", "json"]
     environment = {**os.environ, "NO_COLOR": "1"}
@@ -127,7 +127,7 @@ def test_ctrl_c_while_dbt_works_leaves_130(on_postgres: DbtProject) -> None:
 
 
 def started(project: DbtProject, select: str, *more: str) -> subprocess.Popen[str]:
-    """A check in a process of its own."""
+    """A check in a separate process."""
     arguments = [RECONCILE, "check", "-s", select, "--profiles-dir", ".", *more]
     return subprocess.Popen(
         [sys.executable, "-c", HEEDING_CTRL_C, *arguments],
@@ -147,7 +147,7 @@ def cpu_seconds(running: subprocess.Popen[str]) -> float:
 def test_ctrl_c_stops_the_statement_and_leaves_130(stream: DbtProject, engine_kind: str) -> None:
     config = "{{ config(materialized='incremental', unique_key='user_id') }}\n"
     stream.write({"models/slow.sql": config + SLOW[engine_kind]})
-    # in a process of its own: dbt's would keep the DuckDB file to itself
+    # in a separate process: dbt's would keep the DuckDB file to itself
     assert command("dbt", "run", "-s", "slow", "--profiles-dir", ".", cwd=stream.folder).returncode == 0
     running = started(stream, "slow", "--vars", "{slow: 40}")
     try:
@@ -163,7 +163,7 @@ def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: s
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.05)
     else:
-        while cpu_seconds(running) < 8:  # dbt takes about 5; DuckDB tells nobody outside what it does
+        while cpu_seconds(running) < 8:  # dbt takes about 5; DuckDB does not show its work
             assert time.monotonic() < deadline, "the statement never began"
             time.sleep(0.1)
     began = time.monotonic()
@@ -200,7 +200,7 @@ def test_a_table_that_a_build_holds_is_an_error_after_the_timeout(on_postgres: D
     assert table(report, "plan_changes").verdict is Verdict.LEVEL
 
 
-def test_doctor_says_what_is_missing_and_how_to_mend_it(stream: DbtProject, engine_kind: str) -> None:
+def test_doctor_says_what_is_missing_and_how_to_fix_it(stream: DbtProject, engine_kind: str) -> None:
     findings = list(examine(options(stream)))
     said = {(finding.about, finding.level.value): finding for finding in reversed(findings)}
 
@@ -222,7 +222,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(stream: DbtProject, engi
         return  # this process has the file: no other can look at it
     run = command("reconcile", "doctor", "-s", "absent", "--profiles-dir", ".", cwd=stream.folder)
     assert run.returncode == 2
-    assert "mend: dbt build -s absent" in run.stdout
+    assert "fix: dbt build -s absent" in run.stdout
     assert command("reconcile", "doctor", "-s", "events", "--profiles-dir", ".", cwd=stream.folder).returncode == 0
 
 

@@ -74,7 +74,7 @@ def test_each_kind_is_counted_by_key_and_column(tables: Tables) -> None:
         ("json", """'{"a": 1}'""", """'{"a": 2}'"""),
     ],
 )
-def test_values_that_look_alike_are_told_apart(tables: Tables, kind: str, left: str, right: str) -> None:
+def test_values_that_look_equal_are_distinguished(tables: Tables, kind: str, left: str, right: str) -> None:
     if tables.kind == "duckdb":
         left, right = left.replace("'{", "'[").replace("}'", "]'"), right.replace("'{", "'[").replace("}'", "]'")
         if kind == "json":
@@ -154,7 +154,7 @@ def test_a_key_that_the_definition_itself_yields_twice_is_found(tables: Tables) 
     assert (found.rows_expected, found.rows_actual) == (4, 1)
 
 
-def test_duplicates_that_both_sides_have_alike_are_level(tables: Tables) -> None:
+def test_equal_duplicates_on_both_sides_are_level(tables: Tables) -> None:
     rows = [(1, 1), (1, 2), (1, 2)]
     tables.make("id integer, v integer", rows, rows[::-1])
 

@@ -289,9 +289,7 @@ def test_a_column_that_the_table_lacks_is_schema_drift(shop: DbtProject) -> None
 @pytest.mark.parametrize(
     ("ignored", "verdict"), [("[built_at]", Verdict.LEVEL), ("[amount]", Verdict.UNVERIFIED)], ids=["stamp", "other"]
 )
-def test_a_build_stamp_that_is_ignored_does_not_stand_in_the_way(
-    shop: DbtProject, ignored: str, verdict: Verdict
-) -> None:
+def test_a_build_stamp_that_is_ignored_does_not_matter(shop: DbtProject, ignored: str, verdict: Verdict) -> None:
     meta = "version: 2\nmodels: [{name: stamped, config: {meta: {reconcile: {ignore: %s}}}}]\n"
     shop.write({"models/stamped.yml": meta % ignored})
     found = table(judged(shop, "stamped"), "stamped")
@@ -307,7 +305,7 @@ def test_explain_prints_sql_that_runs_and_says_why(shop: DbtProject) -> None:
     assert "-- key:       customer_id, day" in told["customer_days"]
     assert "none: rows are compared as a multiset" in told["orders_appended"]
     assert "-- scope:     none, because it calls now()" in told["stamped"]
-    assert "rows loaded since its last build are told apart" in told["orders_merged"]
+    assert "rows loaded since its last build are reported separately" in told["orders_merged"]
     if shop.database is not None:
         assert "no unique index keeps (id)" in told["orders_merged"]
         assert "rows scanned" in told["orders_merged"]

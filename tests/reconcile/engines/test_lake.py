@@ -240,7 +240,7 @@ def test_a_table_that_is_not_there_says_what_to_run(house: DbtProject) -> None:
     assert found.error == "main.latest does not exist: run `dbt build -s latest` first"
 
 
-def test_nobody_answers_at_that_address() -> None:
+def test_an_address_without_a_server_is_one_sentence() -> None:
     with pytest.raises(ConnectionFailed, match=r"cannot reach Spark Connect at 127\.0\.0\.1:9: .*refused"):
         connect("sc://127.0.0.1:9/;token=secret")
 

@@ -103,7 +103,9 @@ def test_the_verdict_is_the_oracles_on_random_tables(engine: SparkEngine) -> Non
         )
 
 
-def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_told(engine: SparkEngine, cluster: Cluster) -> None:
+def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_reported(
+    engine: SparkEngine, cluster: Cluster
+) -> None:
     """What it was to do is done by the other one."""
     rows = "select id, id % 977 as likes, md5(cast(id as string)) as content from range(0, 3000000, 1, 8)"
     held = rows.replace("id % 977", "case when id = 7 then -1 else id % 977 end")
@@ -131,11 +133,11 @@ def test_a_worker_that_dies_in_mid_check_changes_no_verdict_and_is_told(engine: 
 def test_what_a_repair_reads_and_writes_is_sql_that_spark_knows(engine: SparkEngine) -> None:
     """All but the MERGE itself, which Parquet does not have: Spark says so once it has read and bound it."""
     engine.execute(
-        "create table mended using parquet as select * from (values"
+        "create table repaired using parquet as select * from (values"
         " (1, 'a', timestamp '2026-03-29 01:30:00'), (2, 'b', null), (3, 'c', null), (3, 'c', null), (3, 'c', null))"
         " as v (id, v, at)"
     )
-    columns = tuple(engine.table_columns("mended") or ())
+    columns = tuple(engine.table_columns("repaired") or ())
     plan = StoredPlan(engine, Images(columns, ("id", "v", "at"), ("id", "v", "at"), ("id",)))
     told = [
         (
@@ -155,7 +157,7 @@ def test_what_a_repair_reads_and_writes_is_sql_that_spark_knows(engine: SparkEng
         for position, action, copies, before, after in told
     )
     plan.fill_from(f"select * from (values {values}) as v (position, action, reason, copies, row_before, row_after)")
-    merge = Merge(engine, Entry("run", "model.shop.mended", "mended", ("id",), "plan"), plan)
+    merge = Merge(engine, Entry("run", "model.shop.repaired", "repaired", ("id",), "plan"), plan)
 
     assert merge.look() == Written(inserted=4, updated=1, deleted=2, stale=1)
     found = engine.rows(f"{plan.rows_sql()} order by position")

@@ -118,7 +118,7 @@ def test_the_page_over_time_tells_of_models_sources_and_panels(tiny: DbtProject)
     json.dumps(found.as_dict())
 
 
-def test_verdicts_are_kept_in_the_database_only_where_reconcile_is_at_home(tiny: DbtProject) -> None:
+def test_verdicts_are_kept_in_the_database_only_with_the_reconcile_schema(tiny: DbtProject) -> None:
     homes = "select count(*) from information_schema.tables where table_schema = 'reconcile'"
     check(options(tiny))
     assert tiny.rows(homes) == [(0,)]  # a check of a database that never heard of us writes nothing

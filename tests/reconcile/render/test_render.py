@@ -83,7 +83,7 @@ def test_exit_codes_are_diffs() -> None:
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_repair_is_told_in_numbers(applied: bool) -> None:
+def test_a_repair_is_shown_in_numbers(applied: bool) -> None:
     outcome = RepairOutcome("plan1", "plan.json", applied, "run9" if applied else None, 5, 3, 2, 0)
     what = replace(report(), command="repair", repair=outcome)
     page = FORMATS["html"](what)
@@ -125,7 +125,7 @@ def test_hostile_values_are_harmless_in_text_formats() -> None:
     root = ElementTree.fromstring(FORMATS["junit"](what))
     assert root.find(".//failure") is not None
     github = FORMATS["github"](what)
-    assert len(github.splitlines()) == 1  # it has no yml of its own, so no notice
+    assert len(github.splitlines()) == 1  # it has no yml, so no notice
     assert not any(line.startswith("::error::injected") for line in github.splitlines())
     markdown = FORMATS["markdown"](what)
     assert "<script>" not in markdown

@@ -246,7 +246,7 @@ def test_the_script_for_review_does_what_the_repair_would(bench: Bench, tmp_path
     assert bench.verdict() == (Verdict.DRIFT, Drift(changed=2))
 
 
-def test_columns_that_the_definition_lacks_keep_defaults_and_come_back_with_an_undo(
+def test_columns_that_the_definition_lacks_keep_their_defaults(
     connection: Connection,
 ) -> None:
     bench = Bench(project_on(connection, ignore=frozenset({"seen"})))

@@ -42,9 +42,7 @@ def broken(pg: Bench, rows: int) -> None:
 
 
 @pytest.mark.long
-def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing_and_a_rerun_converges(
-    pg: Bench, database: Database
-) -> None:
+def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing(pg: Bench, database: Database) -> None:
     rows, chance = 5_000, random.Random(5)
     everything = Drift(missing=rows // 5, changed=rows - rows // 5)
     imports = (

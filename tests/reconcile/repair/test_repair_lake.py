@@ -1,4 +1,4 @@
-"""Repair where each statement is a commit of its own: what breaks off in between is finished, or forgotten."""
+"""Repair where each statement is a separate commit: what breaks off in between is finished, or forgotten."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def journaled(bench: Bench) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.long
-def test_a_repair_killed_at_any_moment_leaves_all_or_nothing_and_a_rerun_converges(bench: Bench, lake: Lake) -> None:
+def test_a_killed_repair_leaves_all_or_nothing_and_a_rerun_converges(bench: Bench, lake: Lake) -> None:
     rows, chance = 2_000, random.Random(10)
     imports = (
         "from pathlib import Path\nfrom tests.support.lake import Lake\nimport pyspark.sql.connect.session\n"
@@ -207,7 +207,7 @@ def test_statements_for_review_are_refused(bench: Bench, tmp_path: Path) -> None
     assert not (tmp_path / "never.sql").exists()
 
 
-def test_a_table_that_is_no_longer_whole_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_no_longer_whole_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sail 0.7.2 has been seen to commit that rows go, of a MERGE that it refuses."""
 
     def half(self: SparkEngine, sql: str, parameters: Any = ()) -> int:

@@ -66,9 +66,7 @@ def version(bench: Bench) -> int | None:
 
 
 @pytest.mark.parametrize("before", HOMES)
-def test_a_repair_brings_the_tables_of_each_earlier_version_up_to_date_and_loses_nothing(
-    pg: Bench, before: int
-) -> None:
+def test_a_repair_migrates_the_tables_of_each_earlier_version(pg: Bench, before: int) -> None:
     pg.make("id integer, n integer", "(1, 1), (2, 2)", "(1, 1)")
     pg.run(*HOMES[before])
     assert version(pg) == before
@@ -95,7 +93,7 @@ def test_a_check_brings_the_tables_of_capture_up_to_date(pg: Bench) -> None:
     assert pg.rows("select read_at is not null from reconcile.capture") == [(True,)]
 
 
-def test_a_database_of_a_newer_release_is_refused_with_a_sentence_and_left_alone(bench: Bench) -> None:
+def test_a_database_of_a_newer_release_is_refused_and_left_unchanged(bench: Bench) -> None:
     bench.make("id integer, n integer", "(1, 1), (2, 2)", "(1, 1)")
     bench.run(*JOURNAL, "create table reconcile.schema_version (version bigint)")
     bench.run(f"insert into reconcile.schema_version values ({VERSION + 1})")
@@ -163,7 +161,7 @@ def test_a_manifest_of_an_unknown_version_is_refused_with_a_sentence(shop: DbtPr
 def test_a_dbt_that_reconcile_does_not_know_is_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, release: str, known: bool
 ) -> None:
-    """1.9.11 and 1.10.23 were tried whole, each in an environment of its own: check, repair, check."""
+    """1.9.11 and 1.10.23 were tried whole, each in a separate environment: check, repair, check."""
     monkeypatch.setattr("dbt.version.__version__", release)
     if known:
         assert invoke_dbt(["--version"]) is not None
