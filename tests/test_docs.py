@@ -36,7 +36,7 @@ ELSEWHERE = {
     "reconcile check --target lake": _LAKE,
     "reconcile repair --target lake --apply --yes": _LAKE,
     "reconcile diff embedded:analytics.outcomes lake:analytics.outcomes --key decision_id": _LAKE,
-    "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_what_it_broke_after_an_earlier_one_was_killed",
+    "levelset demo": "tests/orchestrate/test_commands.py::test_the_demo_finds_what_it_broke_after_a_killed_one",
     "pytest": "tests/test_docs.py::test_every_command_of_this_project_does_what_it_says",  # this very run
     "dlt pipeline engagement run --target postgres": (
         "tests/test_roles.py::test_each_role_does_its_work_and_nothing_more"

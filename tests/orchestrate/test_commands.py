@@ -106,7 +106,7 @@ def demo_is_level(said: str) -> None:
 
 
 @pytest.mark.long
-def test_the_demo_finds_what_it_broke_after_an_earlier_one_was_killed(project: Path) -> None:
+def test_the_demo_finds_what_it_broke_after_a_killed_one(project: Path) -> None:
     program = Path(sys.executable).parent / "levelset"
     process = subprocess.Popen(
         [program, "demo", "--source", "http"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
