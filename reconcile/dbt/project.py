@@ -23,6 +23,7 @@ from typing import Any
 
 from reconcile.dbt.builds import last_builds
 from reconcile.dbt.model_settings import names_of, settings_of
+from reconcile.dbt.surroundings import why_not_as_compiled
 from reconcile.dbt.versions import check_release
 from reconcile.definition.microbatch import batches_of
 from reconcile.definition.model import Definition, Node
@@ -145,9 +146,16 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
         {leaf.relation_name: getattr(leaf, "loaded_at_field", None) for leaf in leaves if leaf.relation_name},
         last_builds(root, connection.target, connection_of(replace(options, target=None), root).target),
     )
+    deep = options.upstream == "deep"
+    differs = {
+        unique_id: why_not_as_compiled(models[unique_id], {above: models[above] for above in parts}, manifest, root)
+        for unique_id in chosen
+        if unique_id in models
+        for parts in [_closure([unique_id], models) if deep else [unique_id]]
+    }
     definitions = tuple(
         replace(
-            _definition(manifest.nodes[unique_id], nodes, options, loads),
+            _definition(manifest.nodes[unique_id], nodes, options, loads, differs.get(unique_id)),
             incremental_sql=partial(_incremental_sql, options, manifest, unique_id, root),
         )
         for unique_id in sorted(chosen)
@@ -328,7 +336,9 @@ class _Loads:
         return {relation: f"({field}) <= {instant}" for relation, field in self.loaded_at.items() if field}
 
 
-def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads) -> Definition:
+def _definition(
+    node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads, differs: str | None
+) -> Definition:
     settings = settings_of(node)
     key = settings.key or names_of(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
     found = Definition(
@@ -347,6 +357,8 @@ def _definition(node: Any, nodes: Mapping[str, Node], options: Options, loads: _
     own = nodes.get(node.unique_id)
     if own is None or not own.sql:
         return replace(found, unverifiable="dbt could not compile it as a full refresh")
+    if differs is not None:
+        return replace(found, unverifiable=differs)
     if mentions(own.sql, own.relation_name):
         return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
     deep = options.upstream == "deep"

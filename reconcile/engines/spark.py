@@ -1,9 +1,9 @@
 """Spark, reached through Spark Connect: the Delta tables of a lake, behind Spark itself or Sail.
 
 Our statements are written in Postgres' SQL and translated; the definitions that they compare are temporary views in
-Spark's own SQL. Sail reads a view's tables at the versions that they had when it was made, so all statements over one pair of
-views see one state. Spark itself reads them at the versions of each statement: a level verdict is one statement there
-too, but what differs is read by a second one.
+Spark's own SQL. Sail reads a view's tables at the versions that they had when it was made, so all statements over one
+pair of views see one state. Spark itself reads them at the versions of each statement: a level verdict is one statement
+there too, but what differs is read by a second one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,90 @@
+"""Models whose rows depend on more than their compiled SQL are not judged; the report names reason and place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconcile.report.model import Verdict
+from tests.support.dbt_projects import DbtProject, judged
+
+_BODY = "select id, v from {{ ref('truth') }}"
+_MODELS = {
+    "plain": ("", _BODY),
+    "analyzed": ("post_hook='analyze {{ this }}'", _BODY),
+    "granted": ("post_hook='{{ harmless(this) }}'", _BODY),
+    "logged": ("post_hook=\"insert into hook_log values ('{{ this }}')\"", _BODY),
+    "purged": ("post_hook='delete from {{ this }} where id > 100'", _BODY),
+    "raised": ("post_hook='update {{ this }} set v = v + 0'", _BODY),
+    "by_macro": ("post_hook='{{ purge(this) }}'", _BODY),
+    "zoned": ("pre_hook=\"set TimeZone = 'Asia/Tokyo'\"", _BODY),
+    "by_command": ("", _BODY + "{% if flags.WHICH in ('run', 'build') %} where id < 1000{% endif %}"),
+    "by_run": ("", "select id, v, '{{ invocation_id }}' as run_id from {{ ref('truth') }}"),
+    "by_clock": ("", "select id, v, '{{ modules.datetime.datetime.now() }}' as at from {{ ref('truth') }}"),
+    "headed": ("", "{% call set_sql_header(config) %}select 1;{% endcall %}" + _BODY),
+    "below": ("", "select id, v from {{ ref('purged') }}"),
+    "commented": ("", "{# invocation_id #}" + _BODY),
+    "filled_elsewhere": ("", _BODY),
+}
+_WHY = {
+    "purged": "its post_hook may change its rows after they are built (models/purged.sql:1)",
+    "raised": "its post_hook may change its rows",
+    "by_macro": "its post_hook may change its rows",
+    "zoned": "its pre_hook sets timezone",
+    "by_command": "its SQL uses flags.WHICH",
+    "by_run": "its SQL uses invocation_id",
+    "by_clock": "its SQL uses modules.datetime",
+    "headed": "its sql_header is not applied",
+    "below": "the upstream model purged: its post_hook may change its rows",
+    "filled_elsewhere": "the hook surroundings-on-run-end-0 of the run may write to filled_elsewhere",
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    project = DbtProject(tmp_path_factory.mktemp("surroundings"), None)
+    configured = "materialized='incremental', unique_key='id'"
+    project.write(
+        {
+            "dbt_project.yml": "name: surroundings\nprofile: own\nflags: {send_anonymous_usage_stats: false}\n"
+            "on-run-start: ['create table if not exists hook_log (said varchar)']\n"
+            "on-run-end: [\"{{ fill('filled_elsewhere') }}\"]\n",
+            "seeds/truth.csv": "id,v\n1,10\n2,20\n",
+            "macros/hooks.sql": "{% macro harmless(relation) %}comment on table {{ relation }} is 'x'{% endmacro %}\n"
+            "{% macro purge(relation) %}delete from {{ relation }} where id > 100{% endmacro %}\n"
+            "{% macro fill(name) %}insert into filled_elsewhere select 3, 30 where 1 = 0{% endmacro %}\n",
+            **{
+                f"models/{name}.sql": f"{{{{ config({configured}{', ' + more if more else ''}) }}}} {body}"
+                for name, (more, body) in _MODELS.items()
+            },
+        }
+    )
+    project.profile("own")
+    project.dbt("build")
+    return project
+
+
+def test_models_with_writing_hooks_or_run_values_are_not_judged(built: DbtProject) -> None:
+    found = {table.name: table for table in judged(built).tables}
+
+    assert {name: table.verdict for name, table in found.items() if name not in _WHY} == {
+        name: Verdict.LEVEL for name in _MODELS if name not in _WHY
+    }
+    for name, why in _WHY.items():
+        assert found[name].verdict is Verdict.UNVERIFIED, name
+        assert why in (found[name].error or ""), (name, found[name].error)
+
+
+def test_a_damaged_table_beside_them_still_drifts(built: DbtProject, tmp_path: Path) -> None:
+    built.run("update plain set v = 11 where id = 1")
+    try:
+        report = judged(built, "plain", "purged")
+    finally:
+        built.run("update plain set v = 10 where id = 1")
+
+    assert report.exit_code == 1
+    assert {table.name: table.verdict for table in report.tables} == {
+        "plain": Verdict.DRIFT,
+        "purged": Verdict.UNVERIFIED,
+    }
