@@ -13,7 +13,7 @@ from reconcile.engines.factory import Connection
 
 @dataclass(frozen=True)
 class SourceFreshnessRule:
-    """A source with a freshness of its own: ``newest_sql`` yields when its newest row was loaded.
+    """A source with a freshness rule: ``newest_sql`` yields when its newest row was loaded.
 
     ``status`` is dbt's own rule: an age in seconds -> pass, warn or error.
     """

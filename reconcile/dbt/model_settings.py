@@ -14,11 +14,11 @@ def settings_of(node: Any) -> ModelSettings:
     unknown = set(meta) - {"key", "ignore", "tolerance", "enabled", "key_from", "allow_empty", "panel", "audit_keys"}
     if unknown:
         raise ProjectError(
-            f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: mend {node.original_file_path}"
+            f"{node.name}: meta.reconcile has no setting {sorted(unknown)[0]!r}: correct {node.original_file_path}"
         )
-    never_updated = (
-        getattr(node.config, "merge_exclude_columns", None) or node.config.get("merge_exclude_columns") or []
-    )
+    # only dbt's strategy merge reads it; under another strategy a build writes these columns too
+    merged = node.config.get("incremental_strategy") == "merge"
+    never_updated = (node.config.get("merge_exclude_columns") or []) if merged else []
     return ModelSettings(
         key=names_of(meta["key"]) if meta.get("key") else None,
         ignore=frozenset(names_of(meta.get("ignore") or []) + names_of(never_updated)),

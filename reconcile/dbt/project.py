@@ -1,6 +1,6 @@
 """The dbt project: parse it, select, compile as a full refresh, read the profile. The only module that imports dbt.
 
-dbt runs in this process (its import is most of a command's cost) and into a target path of our own, so that the user's
+dbt runs in this process (its import is most of a command's cost) and into a separate target path, so that the user's
 artefacts, docs and state stay as they are. Compiling runs no hooks and writes nothing to the database.
 """
 
@@ -46,7 +46,7 @@ BeforeConnect = Callable[[str, Path], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What dbt is told, under dbt's own flag names."""
+    """The options that dbt gets, under dbt's flag names."""
 
     project_dir: Path = Path(".")
     profiles_dir: Path | None = None
@@ -80,7 +80,7 @@ class Project:
 def load(options: Options, before_connect: BeforeConnect = lambda target, root: None, manifest: Any = None) -> Project:
     """The selected incremental models with their definitions, and the connection of the target.
 
-    ``before_connect`` is told the target and the project's folder before anything connects. ``manifest``: what dbt has
+    ``before_connect`` receives the target and the project's folder before anything connects. ``manifest``: what dbt has
     parsed for that target just now in this process (None: it parses); it is used up, its models become full refreshes.
     Raises ProjectError where there is no project or profile, the SQL does not parse, or nothing is selected.
     """

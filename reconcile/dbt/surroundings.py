@@ -54,6 +54,9 @@ def why_not_as_compiled(node: Any, above: Mapping[str, Any], manifest: Any, root
         whose = "its" if part.unique_id == node.unique_id else f"the upstream model {part.name}: its"
         if part.config.get("sql_header"):
             return f"{whose} sql_header is not applied by a check ({_place(part, root, 'sql_header')})"
+        if part.config.get("incremental_strategy") == "merge" and part.config.get("merge_update_columns"):
+            place = _place(part, root, "merge_update_columns")
+            return f"{whose} merge_update_columns keep the first value of every other column ({place})"
         for hook in part.config.get("pre_hook") or part.config.get("pre-hook") or []:
             setting = _setting(hook.sql, manifest)
             if setting is not None:
