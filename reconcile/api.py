@@ -27,13 +27,13 @@ from reconcile.model_check.judge_model import CheckRequest
 from reconcile.overview.assemble import overview
 from reconcile.render import report_file
 from reconcile.render.human import print_report
-from reconcile.render.log_lines import JsonLines
 from reconcile.render.overview import render_overview
 from reconcile.render.progress import LogProgress
 from reconcile.repair.run import RepairRequest, repair_run
 from reconcile.repair.session import Applied
 from reconcile.repair.undo import undo as run_undo
 from reconcile.report.diagnosis import Diagnosis, Level
+from reconcile.report.log_lines import JsonLines
 from reconcile.report.model import (
     Cell,
     Drift,
@@ -170,7 +170,8 @@ def check(
 
     >>> report = check(select="orders")
     >>> for table in report.tables:
-    ...     print(table.name, table.verdict, table.drift.missing, table.drift.changed)
+    ...     print(table.name, table.verdict.value, table.drift.missing, table.drift.changed)
+    orders drift 0 1
     """
     request = CheckRequest(scope) if keys is None else CheckRequest("keys", _keys(keys))
     source = _given(project, where)
@@ -211,6 +212,7 @@ def diff(
 
     >>> report = diff("before.csv", "after.csv", key="id", tolerance={"revenue": 0.01})
     >>> report.totals.changed
+    1
     """
     request = DiffRequest(
         left,
@@ -246,6 +248,7 @@ def plan_repair(
 
     >>> planned = plan_repair(select="orders", plan_file="plan.json")
     >>> planned.repair.updated
+    1
     """
     request = RepairRequest(_path(plan_file), False, False, 1, 0.0, _yes, sql_file=_path(sql_file))
     source = _given(project, where)
@@ -281,7 +284,8 @@ def apply_repair(
     then.
 
     >>> done = apply_repair(select="orders", max_rows=500)
-    >>> done.verdict, done.repair.run_id
+    >>> done.verdict.value, done.repair.updated
+    ('level', 1)
     """
     request = RepairRequest(
         plan_file=_path(plan_file),
@@ -308,7 +312,9 @@ def undo(
 
     Raises Refused for an unknown run or a table that no longer exists.
 
-    >>> undo("20261127T101500-0a1b2c3d4", apply=True).updated
+    >>> done = apply_repair(select="orders")
+    >>> undo(done.repair.run_id, apply=True).updated
+    1
     """
     opened, started_at = _opened(project, where), now()
     done = run_undo(opened, run_id, apply)
@@ -324,7 +330,8 @@ def read_report(run_id: str | None = None, *, project_dir: str | Path = ".", fil
 
     Raises ReconcileError if there is no such report, or it is of another schema version.
 
-    >>> read_report().verdict
+    >>> read_report().command in ("check", "repair", "undo")
+    True
     """
     return run_files.read(Path(project_dir), run_id) if file is None else run_files.load(Path(file))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from reconcile.render.log_lines import JsonLines
+from reconcile.report.log_lines import JsonLines
 
 LEVELS = ("debug", "info", "warning", "error")
 
