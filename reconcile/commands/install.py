@@ -34,6 +34,9 @@ def _install(project_dir: Path) -> tuple[Path, bool]:
 
     try:
         project = yaml.safe_load((project_dir / "dbt_project.yml").read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        where = project_dir.resolve()
+        raise ProjectError(f"no dbt_project.yml in {where}: run in a dbt project, or pass --project-dir") from error
     except (OSError, yaml.YAMLError) as error:
         raise ProjectError(f"cannot read dbt_project.yml in {project_dir.resolve()}: {error}") from error
     path = project_dir / (project.get("macro-paths") or ["macros"])[0] / _FILE.name

@@ -99,7 +99,7 @@ def write_rows(engine: Engine, entry: Entry, rows_sql: str) -> None:
 def read(engine: Engine, run_id: str) -> list[Entry]:
     """The entries of a repair run. Raises Refused if the journal holds no such run."""
     if engine.table_columns(f"{SCHEMA}.repair_row") is None:
-        raise Refused("this database has no repair journal: nothing was ever repaired here")
+        raise Refused(f"no repair {run_id!r}: this database has no repair journal")
     version_of(engine)
     known = {column.name for column in engine.table_columns(f"{SCHEMA}.repair") or ()}
     written_as = "written_as" if "written_as" in known else "null"

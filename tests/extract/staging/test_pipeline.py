@@ -201,7 +201,7 @@ def test_the_lines_that_users_grep_for(pipeline: dlt.Pipeline, caplog: pytest.Lo
 
 
 def test_the_sources_file_of_dbt_documents_the_same_columns_and_types() -> None:
-    documented = yaml.safe_load((ROOT / "dbt_project" / "models" / "staging" / "_sources.yml").read_text())
+    documented = yaml.safe_load((ROOT / "dbt_project/models/staging/engagement/_engagement__sources.yml").read_text())
     spelled = {"text": "varchar", "bool": "boolean"}
     for table in documented["sources"][0]["tables"]:
         columns = {c["name"]: c["data_type"] for c in table["columns"] if not c["name"].startswith("_dlt_")}

@@ -102,7 +102,7 @@ def test_install_is_repeatable_and_takes_nothing_of_the_users(
     path.write_text("-- a macro of somebody else\n")
     assert install() == 2
     assert path.read_text() == "-- a macro of somebody else\n"
-    assert "is not ours: move it away" in capsys.readouterr().err
+    assert "was not written by reconcile: rename it" in capsys.readouterr().err
     (tmp_path / "dbt_project.yml").unlink()
     assert install() == 2
     assert "no dbt_project.yml" in capsys.readouterr().err
