@@ -16,10 +16,10 @@ from typing import Any
 _TARGET = r"(?:only\s+)?(?P<target>(?:\{\{.*?\}\}|[\w.$\"`])+)"
 _WRITES = re.compile(
     rf"""\b(?:insert\s+into|insert\s+overwrite|delete\s+from|merge\s+into|truncate(?:\s+table)?|copy)\s+{_TARGET}
-      | \bupdate\s+{_TARGET.replace("target", "updated")}\s+(?:as\s+)?(?:\w+\s+)?set\b
-      | (?P<unknown>(?<!\{{%\s)(?<!\{{%-\s)\bcall\s+[\w.]+\s*\( | \bdo\s+\$ | \bexecute\s+\w)""",
+      | \bupdate\s+{_TARGET.replace("target", "updated")}\s+(?:as\s+)?(?:\w+\s+)?set\b""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+_RUNS_CODE = re.compile(r"\bcall\s+[\w.]+\s*\(|\bdo\s+\$|\bexecute\s+\w", re.IGNORECASE)  # it may write to anything
 _COMMENTS = re.compile(r"\{#.*?#\}|/\*.*?\*/|--[^\n]*", re.DOTALL)
 # session settings that change what a SELECT yields; lock_timeout, work_mem and their kind do not
 _SESSION = re.compile(
@@ -81,7 +81,7 @@ def _written_elsewhere(above: Mapping[str, Any], manifest: Any) -> str | None:
                 for write in writes:
                     if write.name in names:
                         return f"the {kind} of {other.name} writes to {write.name} ({other.original_file_path})"
-        elif other.resource_type == "operation":
+        elif other.resource_type == "operation" and "on-run-end" in other.tags:  # on-run-start runs before a refresh
             for write in _writes(other.raw_code, other.package_name, manifest):
                 hit = names.get(write.name or "")
                 if hit is None and write.name is None:
@@ -105,9 +105,10 @@ def _writes(text: str, package: str, manifest: Any) -> list[_Write]:
     """The tables that a hook's text, and the macros that it calls, may write to."""
     found = []
     for part, where in [(text, package), *_macros_called(text, manifest)]:
-        for match in _WRITES.finditer(_COMMENTS.sub(" ", part)):
-            target = match["target"] or match["updated"]
-            found.append(_Write(_named(target) if target else None, where))
+        text = _COMMENTS.sub(" ", part)
+        found += [_Write(_named(match["target"] or match["updated"]), where) for match in _WRITES.finditer(text)]
+        if _RUNS_CODE.search(_JINJA.sub(" ", text)):  # in jinja, execute is a variable and call a tag
+            found.append(_Write(None, where))
     return found
 
 

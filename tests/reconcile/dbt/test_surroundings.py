@@ -53,7 +53,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
             "on-run-start: ['create table if not exists hook_log (said varchar)']\n"
             "on-run-end: [\"{{ fill('filled_elsewhere') }}\"]\n",
             "seeds/truth.csv": "id,v\n1,10\n2,20\n",
-            "macros/hooks.sql": "{% macro harmless(relation) %}comment on table {{ relation }} is 'x'{% endmacro %}\n"
+            "macros/hooks.sql": "{% macro harmless(relation) %}{% if execute and is_incremental() %}"
+            "comment on table {{ relation }} is 'x'{% endif %}{% endmacro %}\n"
             "{% macro purge(relation) %}delete from {{ relation }} where id > 100{% endmacro %}\n"
             "{% macro fill(name) %}insert into filled_elsewhere select 3, 30 where 1 = 0{% endmacro %}\n",
             **{
