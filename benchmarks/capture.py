@@ -4,7 +4,7 @@
 
 A tweet has five snapshots; the model keeps the latest. Changed keys are scattered: each gets a new snapshot, and its
 row is written anew as dbt's delete+insert does, so that every check finds the table level. Wall times are those of a
-check in a process that runs already: in sessions that stand, as those of a watch do, and with new ones.
+check in a process that runs already: in sessions that stay open, as those of a watch do, and with new ones.
 CPU is the server's, of all its processes.
 """
 

@@ -5,7 +5,7 @@
 With --missing every row of the table is missing: a repair and its undo, against the bare `insert ... select`.
 
 The upsert knows which rows to write and keeps no record. Ours is shown in its parts: find and plan (two comparisons),
-apply (locks, looks at each row again, writes, looks at what stands now, keeps every row before and after in the
+apply (locks, looks at each row again, writes, looks at the table again, keeps every row before and after in the
 journal), and the comparison that proves the result. Wall times in one run: compare the ratios, not the seconds.
 """
 

@@ -230,7 +230,7 @@ def docs(target: str | None, show: bool) -> int:
 @click.option("--target", "-t", metavar="NAME", help="Target of profiles.yml (default: as dbt chooses).")
 @click.option("--no-open", is_flag=True, help="Write the page and say where, without opening it.")
 def report(target: str | None, no_open: bool) -> int:
-    """Write and open the page of how things stand: open drift, time to repair, fresh sources, extraction."""
+    """Write and open the page of the current state: open drift, time to repair, fresh sources, extraction."""
     from orchestrate.jobs.steps import report_command
 
     page = report_command(target)

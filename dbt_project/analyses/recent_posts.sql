@@ -1,5 +1,5 @@
 -- The seed's first question: what was measured in the last 24 hours. It counts back from the newest reading (or var
--- as_of), so that a scraper that stands still is seen by what it last saw; `dbt source freshness` compares with the
+-- as_of), so that a scraper that has stopped is seen by what it last saw; `dbt source freshness` compares with the
 -- wall's clock.
 select
     learning_posts.tweet_id,

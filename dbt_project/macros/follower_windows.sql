@@ -1,7 +1,7 @@
 {#
   The account's followers around each post: the last reading of the day before it, and the first one of each window after
   it (2 to 24, 24 to 48 and 48 to 72 hours). A reading that is missing stays NULL: it never becomes the whole account
-  gained or lost. The model's CTE `posts`, of first tweets, stands above.
+  gained or lost. The model's CTE `posts`, of first tweets, is defined above.
 
   Readings meet posts by the day first, and by the hour then: a join by the hour alone looks at every pair of them.
 #}

@@ -2,7 +2,7 @@
   One row per tweet and checkpoint (1, 6, 24 and 168 hours after posting): the accepted reading nearest to it within half an
   hour, as the velocity job takes them; of two equally near ones the later, then the one with the greater id.
   `touched` narrows to a relation or CTE with a column tweet_id, before the window (see tweets_measured). The model's CTE
-  `posts` stands above.
+  `posts` is defined above.
 #}
 {% macro tweets_at_checkpoints(touched=none) %}
 with checkpoints as (

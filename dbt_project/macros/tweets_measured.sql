@@ -4,7 +4,7 @@
   A macro and no model, because an incremental build must narrow the snapshots to the touched tweets before the
   windows: Postgres pushes no semi-join through a window (1,100 ms against 42 for 1,000 of a million keys).
   `touched` names a relation or CTE with a column tweet_id; without it every tweet is computed. The model's CTE `posts`
-  stands above.
+  is defined above.
 #}
 {% macro tweets_measured(touched=none) %}
 with snapshots as (

@@ -1,7 +1,7 @@
 """X's GraphQL answers: single posts, conversations and timelines, in the three generations alive in 2026.
 
 Generation A keeps the counters under ``legacy``, B has them at the top level beside ``legacy: null``, C under
-``counts``. A post is only ever read from where posts stand (a result, a timeline entry), never by searching the tree
+``counts``. A post is only ever read from where posts belong (a result, a timeline entry), never by searching the tree
 for a familiar key: nested originals, quoted stubs and ``previous_counts`` carry the same key names with other numbers.
 """
 
@@ -175,7 +175,7 @@ def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping
 
 
 def read_result(result: Mapping[str, Any] | None, source: str = "graphql") -> Reading:
-    """One ``result`` object: a post, a wrapped post, or the sign that stands where a post was. Never raises."""
+    """One ``result`` object: a post, a wrapped post, or the sign in place of a post. Never raises."""
     try:
         return _read_result(result, source)
     except UNEXPECTED as error:

@@ -1,6 +1,6 @@
 """Compact numbers of every language ("1.2K", "1,2 Mio.", "1.2万", "१.२ लाख"), read back: the inverse of Babel's CLDR.
 
-Babel only formats. Its patterns say for each power of ten which affixes stand around the number and how many whole
+Babel only formats. Its patterns say for each power of ten which affixes are around the number and how many whole
 digits are shown; read backwards, the affixes and the number of digits give the power of ten. Where two powers show
 the same, or anything does not fit, nothing is read: "1.234" is 1,234 in German and 1.234 in English.
 """

@@ -53,7 +53,7 @@ class PostId:
         return _EPOCH + timedelta(microseconds=number >> 10)
 
     def same_post(self, other: str) -> bool:
-        """Whether ``other`` names the same post; on Bluesky a handle and a DID may stand before one record key."""
+        """Whether ``other`` names the same post; on Bluesky one record key may follow a handle or a DID."""
         if self.network is not Network.BLUESKY:
             return self.text == other
         ours, theirs = _AT_URI.fullmatch(self.text), _AT_URI.fullmatch(other)

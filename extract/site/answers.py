@@ -95,7 +95,7 @@ def retweet_result(tweet_id: str, original_id: str) -> dict[str, Any]:
 def conversation(post: Post, result: dict[str, Any]) -> dict[str, Any]:
     """TweetDetail: the post in its conversation; a reply's parent comes first, then an ad and a stranger's answer."""
     others = [("ad", str(int(post.tweet_id) + 5)), ("answer", str(int(post.tweet_id) + 6))]
-    entries = [_entry(f"tweet-{post.shown_id}", result)]  # a tombstone too stands where its post was
+    entries = [_entry(f"tweet-{post.shown_id}", result)]  # a tombstone too is where its post was
     if post.target_tweet_id:
         entries.insert(0, _entry(f"tweet-{post.target_tweet_id}", foreign_result(post.target_tweet_id, 64_000)))
     for kind, tweet_id in others:

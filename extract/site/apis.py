@@ -38,7 +38,7 @@ _MOST_IDS = {"xapi": 100, "bluesky": 25}
 
 
 def api_v2(site: Scene, path: str, query: Query) -> HttpAnswer:
-    """``GET /2/tweets?ids=``: posts that are gone stand under errors. The server asks for a bearer token, as X does."""
+    """``GET /2/tweets?ids=``: posts that are gone are under errors. The server asks for a bearer token, as X does."""
     ids = first(query, "ids").split(",")
     if len(ids) > _MOST_IDS["xapi"]:
         return as_json({"title": "Invalid Request", "detail": "ids: 1 to 100", "status": 400}, 400)

@@ -27,7 +27,7 @@ class Fault:
 
 Spoil = Callable[[Scene, str, HttpAnswer], HttpAnswer]
 
-# sentences that stand where a post was, as X words them, and one that no reader has met
+# sentences in place of a post, as X words them, and one that no reader has met
 _TOMBSTONES = {
     "tombstone_deleted": "This Post was deleted by the Post author. Learn more",
     "tombstone_age": "Age-restricted adult content. To view this media, you'll need to log in. Learn more",

@@ -42,7 +42,7 @@ class _Steps:
         started = time.monotonic()
         said: list[str] = []
         label = f"[{self.number:>2}/{_STEPS}] {title}"
-        # at a terminal the line is written over when the step is done; in a log both stand
+        # at a terminal the line is written over when the step is done; a log keeps both
         self.console.print(f"{label} …", end="\r" if self.console.is_terminal else "\n")
         yield said.append
         took = time.monotonic() - started
@@ -90,7 +90,7 @@ def run_demo(project: Path, source: str | None = None) -> int:
         folder = _write_reports(project, reports)
         said("offline pages")
     console.print(f"\nLevel again, {time.monotonic() - started:.0f} s in all. Look at:")
-    console.print(f"  report    {folder / 'drift.html'}   (repair.html beside it; levelset report: how things stand)")
+    console.print(f"  report    {folder / 'drift.html'}   (repair.html beside it; levelset report: the current state)")
     console.print(f"  docs      {project / 'target' / 'static_index.html'}")
     console.print(f"  database  {target.url}   (levelset status; levelset down stops it)")
     return 0

@@ -20,7 +20,7 @@ log = logging.getLogger("orchestrate")
 
 
 class State(StrEnum):
-    """How one thing stands; the worst of all is how the whole stands."""
+    """The level of one health check; the worst level of all checks is that of the whole."""
 
     OK = "ok"
     WARN = "warn"

@@ -124,7 +124,7 @@ def _grouped(comparison: Comparison) -> str:
 
 
 def _bag(comparison: Comparison, rows: Rows) -> str:
-    """Both sides' rows under one another as the CTE ``bag``, each marked by where it stands."""
+    """Both sides' rows under one another as the CTE ``bag``, each marked by its side."""
     every = ", ".join([*names("k", comparison.key), *value_names(comparison)])
     keys = ", ".join(f"{key} as k{i}" for i, key in enumerate(matched_key(comparison)))
     grouped = ", ".join(matched_key(comparison))

@@ -1,4 +1,4 @@
-"""What stands around the incremental models of a project: how fresh its sources are, and what it wants shown."""
+"""What surrounds the incremental models of a project: the freshness of its sources, the tables to show."""
 
 from __future__ import annotations
 

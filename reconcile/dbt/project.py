@@ -298,7 +298,7 @@ def _node(result: Any, models: Mapping[str, Any]) -> Node:
         name=node.name,
         relation_name=node.relation_name or "",
         sql=node.compiled_code or "",
-        # dbt inlines ephemeral models itself; what stands above them is reached through them
+        # dbt inlines ephemeral models itself; their parents are reached through them
         upstream=tuple(parent for parent in _through_ephemeral(node, models)),
         materialized=node.config.materialized,
         contract=_contract(node),

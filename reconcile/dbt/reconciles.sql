@@ -1,7 +1,7 @@
 {#
   A model holds exactly what its own SQL yields as a full refresh: evaluated here, inside `dbt build`, over the tables
-  that it reads as they stand (test those too, and the whole is proven). Rows that it returns differ; `reconcile check`
-  says in which columns and why, and `reconcile repair` mends them.
+  that it reads as they are (test those too, and the whole is proven). Rows that it returns differ; `reconcile check`
+  says in which columns and why, and `reconcile repair` fixes them.
 
       data_tests:
         - reconciles          # what meta.reconcile ignores is ignored here too, and so are columns with a tolerance
@@ -21,7 +21,7 @@ select 1 where 1 = 0
         {%- set found.node = node -%}
     {%- endfor -%}
     {%- if found.node is none -%}
-        {{ exceptions.raise_compiler_error("reconciles: " ~ model ~ " is no model of this project, or has a `where` of its own: put the test on a model") }}
+        {{ exceptions.raise_compiler_error("reconciles: " ~ model ~ " is no model of this project, or has its own `where`: put the test on a model") }}
     {%- endif -%}
     {%- set settings = (found.node.config.meta or {}).get('reconcile') or {} -%}
     {%- set ignore = ignore or settings.ignore or [] -%}
@@ -44,7 +44,7 @@ select 1 where 1 = 0
     {%- for node in graph.nodes.values() if node.name == wanted and node.resource_type in ('model', 'seed', 'snapshot')
             and (name is none or node.package_name == package_or_name) -%}
         {%- if node.config.materialized == 'ephemeral' -%}
-            {#- lines of its own: it may end in a comment -#}
+            {#- separate lines: it may end in a comment -#}
             {{ return('(\n' ~ render(reconciles__read_as_tables(node)) ~ '\n)') }}
         {%- endif -%}
         {{ return(node.relation_name) }}
@@ -60,7 +60,7 @@ select 1 where 1 = 0
 {% endmacro %}
 
 
-{#- What stands on one side only, copies counted; NULL equals NULL. A changed row shows on both sides. -#}
+{#- What exists on one side only, copies counted; NULL equals NULL. A changed row shows on both sides. -#}
 {% macro reconciles__differences(expected, model, columns) %}
 with definition as (
 {{ expected }}
@@ -86,12 +86,12 @@ select 'a full refresh would build it' as found, lacking.* from (
     select * from expected except all select * from actual
 ) as lacking
 union all
-select 'it stands in the table' as found, surplus.* from (
+select 'it is in the table' as found, surplus.* from (
     select * from actual except all select * from expected
 ) as surplus
 {% endmacro %}
 
-{# json has no equality of its own on Postgres #}
+{# json has no equality on Postgres #}
 {% macro reconciles__comparable(expression, column) -%}
     {{ 'cast(' ~ expression ~ ' as varchar)' if column.dtype | lower == 'json' else expression }}
 {%- endmacro %}

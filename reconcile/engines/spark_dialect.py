@@ -24,7 +24,7 @@ class _Written(Postgres):
 
 
 class NestingSpark(Spark):
-    """Spark's SQL with CTEs where they stand: sqlglot takes all to the top, where two of one name would meet."""
+    """Spark's SQL with CTEs where they were written: sqlglot takes all to the top, where two of one name would meet."""
 
     class Generator(Spark.Generator):
         EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()

@@ -75,7 +75,7 @@ def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[
 
 
 def _scope(definition: Definition, capture: Capture) -> Iterator[str]:
-    """Which way a check would judge the model as things stand; the slot is not read for it."""
+    """Which way a check would judge the model now; the slot is not read for it."""
     if isinstance(capture, NotCaptured):
         yield f"-- scope:     sweep, because {capture.reason}: every row of both sides is read"
         return

@@ -1,4 +1,4 @@
-"""How things stand over time: open drift, time to repair, fresh sources, and tables that a project wants shown."""
+"""The state over time: open drift, time to repair, fresh sources, and tables that a project wants shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PANEL_ROWS = 50
 
 
 def overview(options: Options) -> Overview:
-    """How the project stands. Raises ReconcileError where there is no project, or nothing was ever checked."""
+    """The state of the project. Raises ReconcileError where there is no project, or nothing was ever checked."""
     shown = look_around(options, before_connect)
     notices: list[str] = []
     sources: tuple[SourceFreshness, ...] = ()

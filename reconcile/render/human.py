@@ -25,7 +25,7 @@ from reconcile.render.text import (
 )
 from reconcile.report.model import PlannedPart, RepairOutcome, Report, Sample, TableReport
 
-_FITS = 24  # characters of a value that is not folded: below a longer one a caret would stand anywhere
+_FITS = 24  # characters of a value that is not folded: below a longer one a caret could point anywhere
 _SAMPLES_SHOWN = 10  # a table; the others are in the JSON and HTML reports
 
 

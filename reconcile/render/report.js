@@ -1,4 +1,4 @@
-// Search, filter and sort: what CSS cannot do. Without this script every row stands there, in the report's order.
+// Search, filter and sort: what CSS cannot do. Without this script every row is there, in the report's order.
 "use strict";
 const collator = new Intl.Collator(undefined, { numeric: true });
 

@@ -136,7 +136,7 @@ def duration(seconds: float | None) -> str:
 
 
 def state_of(overview: Overview) -> str:
-    """How a project stands, in a sentence."""
+    """The state of a project, in a sentence."""
     drifted = [model for model in overview.models if model.open_since is not None]
     stale = [source for source in overview.sources if source.status != "pass"]
     said = "every model was level when it was last looked at"

@@ -14,7 +14,7 @@ class ModelOverTime:
     """One model in the latest runs, oldest first. Times are ISO 8601 in UTC, durations seconds.
 
     ``open_since``: when the drift that is still there was first found. ``repaired_in``: how long each earlier drift
-    stood, from the run that found it to the run that found it gone.
+    lasted, from the run that found it to the run that found it gone.
     """
 
     name: str

@@ -21,7 +21,7 @@ if not hasattr(sys.modules["__main__"], "__file__"):
 
 @dataclass(frozen=True)
 class Lake:
-    """Stands where tests have a Postgres database: ``run`` and ``rows`` take Spark's own SQL."""
+    """Used where tests have a Postgres database: ``run`` and ``rows`` take Spark's own SQL."""
 
     remote: str
     folder: Path

@@ -1,4 +1,4 @@
-"""A whole system in miniature: a clone with its embedded Postgres, a local site whose clock stands, jobs in turn."""
+"""A whole system in miniature: a clone with its embedded Postgres, a local site with a clock that is set, and jobs."""
 
 from __future__ import annotations
 

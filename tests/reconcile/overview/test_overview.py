@@ -1,4 +1,4 @@
-"""How things stand over time: verdicts kept in the database, open drift, time to repair, sources, panels."""
+"""The state over time: verdicts kept in the database, open drift, time to repair, sources, panels."""
 
 from __future__ import annotations
 

@@ -353,7 +353,7 @@ def test_an_error_in_one_table_leaves_the_repair_of_another(connection: Connecti
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(3))
 def test_a_repair_makes_random_tables_equal_and_an_undo_restores_them(connection: Connection, part: int) -> None:
-    """Random tables: with and without a key, with keys that are NULL or stand too often."""
+    """Random tables: with and without a key, with keys that are NULL or occur too often."""
     repaired = 0
     for seed in range(part, 24 if connection.adapter == "spark" else 90, 3):
         types, n_key, expected, actual = random_case(seed)
