@@ -109,12 +109,20 @@ def changes(before: TableShape, now: TableShape, relation: str) -> Iterator[str]
     for name in is_now:
         if name not in was:
             yield f'column "{name}" of {shown} was added'
-    for rule in dict.fromkeys([*before.rules, *now.rules]):
+    renamed = _renamed(before.rules, now.rules)
+    for rule in [rule for rule in dict.fromkeys([*before.rules, *now.rules]) if rule not in renamed]:
         text, text_now = before.rules.get(rule), now.rules.get(rule)
         if text is None or text_now is None:
             yield f"{rule} of {shown} was {'added' if text is None else 'dropped'}"
         elif text != text_now:
             yield f"{rule} of {shown} changed ({text} -> {text_now})"
+
+
+def _renamed(before: dict[str, str], now: dict[str, str]) -> set[str]:
+    """Both names of each constraint that has another name and the same definition, as after dbt's full refresh."""
+    gone = {text: rule for rule, text in before.items() if rule.startswith("constraint ") and rule not in now}
+    new = {text: rule for rule, text in now.items() if rule.startswith("constraint ") and rule not in before}
+    return {rules[text] for text in gone.keys() & new.keys() for rules in (gone, new)}
 
 
 def write_order(engine: Engine, tables: Sequence[tuple[str, str, bool]]) -> list[int]:

@@ -269,6 +269,33 @@ def test_a_plan_for_a_table_that_changed_is_refused(pg: Bench, tmp_path: Path, c
     assert pg.rows("select id from kept order by 1") == [(1,), (2,)]
 
 
+def test_a_constraint_with_a_new_name_and_an_equal_definition_is_no_change(pg: Bench, tmp_path: Path) -> None:
+    pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
+    pg.run("alter table kept add constraint low check (v < 100), add constraint kept_key primary key (id)")
+    pg.plan(tmp_path / "plan.json")
+    pg.run("alter table kept rename constraint low to small", "alter table kept rename constraint kept_key to k")
+    assert pg.apply(tmp_path / "plan.json").updated == 1
+
+    pg.run("update kept set v = 9 where id = 1")
+    pg.plan(tmp_path / "plan.json")
+    pg.run("alter table kept drop constraint small, add constraint large check (v < 1000)")
+    with pytest.raises(Refused, match="constraint small of kept was dropped"):
+        pg.apply(tmp_path / "plan.json")
+
+
+def test_a_plan_of_many_rows_is_found_again_without_a_nested_loop(pg: Bench, tmp_path: Path) -> None:
+    """A nested loop would evaluate 36 million pairs of rows, a second per 10,000 of them."""
+    pg.run(
+        "create table truth as select i as id, 'v' || i as v, i % 7 as w from generate_series(1, 6000) as i",
+        "create table kept (id integer primary key, v text, w integer)",
+    )
+    pg.plan(tmp_path / "plan.json")
+    done = pg.apply(tmp_path / "plan.json", Guards(max_rows=10_000, max_percent=100))
+
+    assert (done.inserted, done.stale) == (6000, 0)
+    assert pg.verdict()[0] is Verdict.LEVEL
+
+
 def test_an_undo_of_a_column_that_changed_is_refused(pg: Bench) -> None:
     pg.make("id integer, v integer", "(1, 1), (2, 2)", "(1, 9), (2, 2)")
     done = pg.repair()
