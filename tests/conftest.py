@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import psycopg
@@ -20,6 +21,9 @@ from extract.sources.chromium import Chromium, find_chromium
 from orchestrate.servers import postgres as warehouse
 from tests.support.forkserver import ForkServer
 from tests.support.lake import Lake, a_lake, a_server, is_installed
+
+if TYPE_CHECKING:
+    from tests.support.dbt_projects import Templates
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("postgres", "duckdb", "sail")
@@ -105,6 +109,16 @@ def other(server: warehouse.Server) -> Iterator[Database]:
     """A second database of the same server: to us, another one."""
     with _database(server, "other") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def templates(server: warehouse.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
+    """Projects built once per worker; each test gets a copy."""
+    from tests.support.dbt_projects import Templates
+
+    made = Templates(server, tmp_path_factory.mktemp("templates"))
+    yield made
+    made.drop()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from orchestrate.backfill import backfill
 from orchestrate.errors import Trouble
 from reconcile import diff
 from tests.conftest import ROOT, Database
-from tests.support.warehouse import START, Warehouse, empty_warehouse
+from tests.support.warehouse import START, Warehouse
 
 KEY = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id"}
 POSTED = {name: START + timedelta(days=i, hours=9) for i, name in enumerate("abcdef")}
@@ -137,8 +137,8 @@ def test_what_cannot_be_copied_is_a_sentence_without_the_password(database: Data
         assert "secret@" not in str(refused.value)
 
 
-def test_the_documented_cut_over_lets_old_readers_read_but_not_write(database: Database, tmp_path: Path) -> None:
-    warehouse = empty_warehouse(tmp_path / "project", database)
+def test_the_documented_cut_over_lets_old_readers_read_but_not_write(pg_warehouse: Warehouse) -> None:
+    warehouse, database = pg_warehouse, pg_warehouse.database
     load(warehouse)
     old_tables(database)
     bot = f"bot_{database.name}"

@@ -7,24 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrate.servers.postgres import Server
 from tests.support.dbt_projects import Templates
 from tests.support.incident_world import Incident, build
 
 _TOLD = "incident"
 
 
-@pytest.fixture(scope="session")
-def built(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
-    made = Templates(server, tmp_path_factory.mktemp("incidents"))
-    yield made
-    made.drop()
-
-
 @pytest.fixture
-def incident(built: Templates, tmp_path: Path) -> Iterator[Incident]:
+def incident(templates: Templates, tmp_path: Path) -> Iterator[Incident]:
     """A level warehouse of this test's own."""
-    with built.copy(build, "postgres", tmp_path / "project") as project:
+    with templates.copy(build, "postgres", tmp_path / "project") as project:
         made = Incident(project)
         assert made.before
         yield made

@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestrate.servers.postgres import Server
 from reconcile.compare.align import prepare
 from reconcile.compare.comparison import Compared, Step, judge
 from reconcile.engines.base import Engine
@@ -20,7 +19,6 @@ from reconcile.engines.factory import Connection
 from reconcile.engines.postgres import PostgresEngine
 from tests.conftest import Database
 from tests.support.bench import Bench, on_lake, postgres, project_on
-from tests.support.dbt_projects import Templates
 from tests.support.lake import Lake
 
 
@@ -93,13 +91,6 @@ def pg_tables(database: Database) -> Iterator[Tables]:
     engine = PostgresEngine(database.conninfo)
     yield Tables(engine, "postgres")
     engine.close()
-
-
-@pytest.fixture(scope="session")
-def templates(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Templates]:
-    made = Templates(server, tmp_path_factory.mktemp("templates"))
-    yield made
-    made.drop()
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 from orchestrate.dbt import environment
 from tests.conftest import ROOT, Database
-from tests.support.dbt_projects import DbtProject
+from tests.support.dbt_projects import DbtProject, Templates
 from tests.support.lake import Lake
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
@@ -33,6 +35,12 @@ class Warehouse:
     variables: dict[str, str]
     loads: int = 0
     columns: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Database:
+        """The Postgres database that it is on."""
+        assert isinstance(self.project.database, Database)
+        return self.project.database
 
     def build(self, *more: str) -> None:
         with environment(self.variables):
@@ -87,13 +95,19 @@ def literal(value: Any) -> str:
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
 
 
-def empty_warehouse(folder: Path, database: Database | Lake | None) -> Warehouse:
-    """Our dbt project in ``folder``, built once over nothing: on a Postgres database, a lake, or a DuckDB file."""
-    folder.mkdir()
+def build_empty(folder: Path, database: Database | Lake | None) -> DbtProject:
+    """Our dbt project, built once over nothing: on a Postgres database, a lake, or a DuckDB file."""
     for name in ("dbt_project.yml", "profiles.yml"):
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "dbt_project", folder / "dbt_project")
-    project = DbtProject(folder, database)
+    made = warehouse_of(DbtProject(folder, database))
+    made.build("-s", "staging", "intermediate", "marts.engagement")
+    return made.project
+
+
+def warehouse_of(project: DbtProject) -> Warehouse:
+    """The project with the variables that profiles.yml reads."""
+    database = project.database
     variables = {"DBT_TARGET": "duckdb", "LEVELSET_DUCKDB": str(project.duckdb_file)}
     if isinstance(database, Lake):
         variables = {"DBT_TARGET": "lake", **database.environment}
@@ -104,6 +118,11 @@ def empty_warehouse(folder: Path, database: Database | Lake | None) -> Warehouse
             "PGDATABASE": database.name,
             "PGUSER": "postgres",
         }
-    made = Warehouse(project, variables)
-    made.build("-s", "staging", "intermediate", "marts.engagement")
-    return made
+    return Warehouse(project, variables)
+
+
+@contextmanager
+def empty_warehouse(templates: Templates, engine_kind: str, folder: Path) -> Iterator[Warehouse]:
+    """A copy of the project that ``build_empty`` built once on this engine."""
+    with templates.copy(build_empty, engine_kind, folder) as project:
+        yield warehouse_of(project)

@@ -15,8 +15,9 @@ from orchestrate.jobs.copy_to_lake import copy_staging
 from orchestrate.servers import lake as lakes
 from orchestrate.targets import Target
 from reconcile import ProjectArguments, Verdict, check, diff
-from tests.conftest import Database, command
+from tests.conftest import command
 from tests.dbt.test_incremental import World
+from tests.support.dbt_projects import Templates
 from tests.support.lake import Lake, forget_session
 from tests.support.warehouse import CORE, Warehouse, empty_warehouse
 
@@ -25,10 +26,12 @@ KEY = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "
 
 
 @pytest.fixture
-def warehouse(database: Database, lake: Lake, tmp_path: Path) -> Iterator[Warehouse]:
-    """Our project on Postgres, with some of everything loaded, and an empty lake."""
-    made = empty_warehouse(tmp_path / "project", database)
-    with environment(made.variables | {"DLT_DATA_DIR": str(tmp_path / "dlt")}):
+def warehouse(templates: Templates, lake: Lake, tmp_path: Path) -> Iterator[Warehouse]:
+    """Our project on Postgres, and an empty lake."""
+    with (
+        empty_warehouse(templates, "postgres", tmp_path / "project") as made,
+        environment(made.variables | {"DLT_DATA_DIR": str(tmp_path / "dlt")}),
+    ):
         yield made
 
 
