@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ ENGINES = ("postgres", "duckdb", "sail")
 for _name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "DBT_TARGET", "DLT_DATA_DIR", "NO_COLOR"):
     os.environ.pop(_name, None)
 
+# a shell that forbids bytecode files makes each process compile dbt and dlt anew: 11 CPU seconds instead of 4
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=ENGINES, help="run engine tests on this engine only")
@@ -41,12 +46,29 @@ def pytest_report_header() -> str:
     return "databases: Postgres 18 from the wheel (embedded, socket only), DuckDB " + duckdb.__version__
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests first: at the end no worker is alone with one of them. Without the extra there is no lake."""
     long = ("test_docs.py", "test_commands.py", "test_ci_files.py")
     items.sort(key=lambda item: item.path.name not in long)
     if not is_installed():
         items[:] = [item for item in items if item.get_closest_marker("scale") is None]
+    for item in items:
+        group = _shared_world(item)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shared_world(item: pytest.Item) -> str | None:
+    """A name for what a test shares with others and would be built again on another worker; None if nothing."""
+    module = item.path.relative_to(ROOT / "tests").with_suffix("").as_posix()
+    names = getattr(item, "fixturenames", ())
+    if "templates" in names:
+        engine = getattr(item, "callspec", None) and item.callspec.params.get("engine_kind")  # type: ignore[attr-defined]
+        return f"{module.rpartition('/')[0]} {engine or 'postgres'}"
+    find = item.session._fixturemanager.getfixturedefs
+    local = any(fixture.scope == "module" for name in names for fixture in find(name, item) or ())
+    return module if local else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -44,13 +44,12 @@ class Heard(Listener):
         self.said.append("back")
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> float:
-    """Wait for a condition; how long that took."""
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for a condition."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, "it never came to be"
         time.sleep(0.01)
-    return time.monotonic() - began
 
 
 @contextmanager
@@ -79,7 +78,7 @@ def test_a_manual_update_is_reported_with_key_and_values(bench: CaptureBench) ->
         time.sleep(0.3)
         assert heard.tables == []  # it is level: there is nothing to tell
         bench.run("update kept set v = 99 where id = 2")
-        assert until(lambda: heard.tables) < 2
+        until(lambda: heard.tables)
         [table] = heard.tables
         cell = table.samples[0].columns["v"]
         assert (table.verdict, table.scope.mode, table.samples[0].key) == (Verdict.DRIFT, "capture", {"id": "2"})
