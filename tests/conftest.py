@@ -122,14 +122,14 @@ class Database:
 
 @pytest.fixture
 def database(server: warehouse.Server) -> Iterator[Database]:
-    with _database(server, "test") as made:
+    with a_database(server, "test") as made:
         yield made
 
 
 @pytest.fixture
 def other(server: warehouse.Server) -> Iterator[Database]:
     """A second database of the same server: to us, another one."""
-    with _database(server, "other") as made:
+    with a_database(server, "other") as made:
         yield made
 
 
@@ -144,7 +144,7 @@ def templates(server: warehouse.Server, tmp_path_factory: pytest.TempPathFactory
 
 
 @contextmanager
-def _database(server: warehouse.Server, prefix: str) -> Iterator[Database]:
+def a_database(server: warehouse.Server, prefix: str) -> Iterator[Database]:
     name = f"{prefix}_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(server.conninfo, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"create database {name}")

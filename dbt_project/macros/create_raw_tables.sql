@@ -59,21 +59,32 @@ select 1
 
 {% macro postgres__create_raw_indexes(source) %}
     {%- for column in source.columns.values() if column.meta.get('indexed') %}
-create index if not exists {{ source.identifier }}_{{ column.name }}_idx on {{ source.schema }}.{{ source.identifier }} ({{ column.name }});
+        {{- create_raw_index(source, column.name, column.name) }}
     {%- endfor %}
     {#- what an incremental build goes by: the expression of the staging views #}
     {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
-create index if not exists {{ source.identifier }}_loaded_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ dlt_loaded_at() }}));
+        {{- create_raw_index(source, 'loaded_at', '(' ~ dlt_loaded_at() ~ ')') }}
     {%- endif %}
     {#- posts that a new follower reading concerns, and the few decisions that are threads #}
     {%- if 'thread_tweet_ids' in source.columns %}
-create index if not exists {{ source.identifier }}_posted_at_idx on {{ source.schema }}.{{ source.identifier }} (({{ utc('posted_at') }}));
-create index if not exists {{ source.identifier }}_threads_idx on {{ source.schema }}.{{ source.identifier }} (decision_id) where thread_tweet_ids is not null;
+        {{- create_raw_index(source, 'posted_at', '(' ~ utc('posted_at') ~ ')') }}
+        {{- create_raw_index(source, 'threads', 'decision_id', 'where thread_tweet_ids is not null') }}
     {%- endif %}
     {#- change capture reads whole rows of it, as they were and as they are; altered once, since it takes a lock #}
 do $$ begin
     if (select relreplident <> 'f' from pg_class where oid = '{{ source.schema }}.{{ source.identifier }}'::regclass) then
         alter table {{ source.schema }}.{{ source.identifier }} replica identity full;
+    end if;
+end $$;
+{% endmacro %}
+
+
+{# Not `create index if not exists`: that locks the table against loads before it looks. #}
+{% macro create_raw_index(source, name, expression, condition='') %}
+    {%- set index = source.identifier ~ '_' ~ name ~ '_idx' %}
+do $$ begin
+    if to_regclass('{{ source.schema }}.{{ index }}') is null then
+        create index {{ index }} on {{ source.schema }}.{{ source.identifier }} ({{ expression }}) {{ condition }};
     end if;
 end $$;
 {% endmacro %}

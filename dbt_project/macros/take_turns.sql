@@ -1,13 +1,10 @@
 {#
-  Two builds of one table take turns, from before they read until they commit: the second one would else write what it had
-  read before the first one's rows were there. The wait is bounded (var `build_wait`, seconds), and its end says who builds.
+  On Postgres, two builds of one relation take turns, from before they read until they commit: the second one would else
+  write what it had read before the first one's rows were there. A build takes its turn before it locks anything: it would
+  else hold what the other one waits for. The wait is bounded (var `build_wait`, seconds), and its end says who builds.
   DuckDB lets one process write at a time anyway.
 #}
-{% macro take_turns(relation) %}{{ return(adapter.dispatch('take_turns', 'levelset')(relation)) }}{% endmacro %}
-
-{% macro default__take_turns(relation) %}{% endmacro %}
-
-{% macro postgres__take_turns(relation) %}
+{% macro take_turns(relation) %}
     {%- set name = (relation.schema ~ '.' ~ relation.identifier) | replace("'", "''") -%}
 do $turns$
 declare
