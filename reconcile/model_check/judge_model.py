@@ -229,6 +229,8 @@ def _captured(
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
             judged = Compared(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
+        if _may_be_empty(engine, definition, judged):
+            raise _EveryRow("its table is empty")
     unsettled = _why_unsettled(engine, by_key, keys) if keys else None
     kept = _not_level(judged)
     missed = sorted(set(kept or ()) & set(audit), key=str)
@@ -247,6 +249,14 @@ def _captured(
     if missed:
         reason += f"; {why}"
     return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot, unsettled)
+
+
+def _may_be_empty(engine: Engine, definition: Definition, judged: Compared) -> bool:
+    """Whether the keys that were compared leave it open that both sides are empty, which is no level table. Without
+    drift both sides have the same rows, so the table alone tells."""
+    if judged.drift.any() or judged.rows_actual > 0 or definition.settings.allow_empty:
+        return False
+    return not engine.one(f"select exists (select 1 from {definition.relation_name})")[0]
 
 
 def _key_text(definition: Definition, key: Values) -> str:
