@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from reconcile.capture.changed_keys import Key, plain
 from reconcile.capture.dependencies import Dependencies, dependencies_of
@@ -27,6 +28,7 @@ from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed
 
 _UNUSED_DAYS = 30
+_NOT_PROVEN = "it was not proven level since its changes are captured"
 _SAMPLE = 10  # keys per table on which the mapping is checked when a model is proven
 
 
@@ -71,25 +73,24 @@ class Coverage:
 
     def why_not(self, definition: Definition) -> str | None:
         """Why the model is not captured as it is now; None if it is."""
-        why = self.why_not_noted(definition)
+        rows = self._noted(definition)
+        why = _why_not_noted(definition, rows)
         if why is not None:
             return why
-        tables, depends, state = self._engine.one(
-            f"select tables, depends, state from {SCHEMA}.capture_model where slot = $1 and model = $2",
-            [self._slot, definition.unique_id],
-        )
+        _, _, tables, depends, state = rows[0]
         now = state_of(self._engine, self._slot, depends, tables[definition.relation_name][0])
         return None if state == now else self._replaced(tables) or difference(state, now)
 
     def why_not_noted(self, definition: Definition) -> str | None:
         """``why_not`` as far as it was noted: the state on which the proof rests is not looked at."""
-        rows = self._engine.rows(
-            f"select sweep is null, fingerprint from {SCHEMA}.capture_model where slot = $1 and model = $2",
+        return _why_not_noted(definition, self._noted(definition))
+
+    def _noted(self, definition: Definition) -> list[tuple[Any, ...]]:
+        return self._engine.rows(
+            f"select sweep is null, fingerprint, tables, depends, state from {SCHEMA}.capture_model"
+            " where slot = $1 and model = $2",
             [self._slot, definition.unique_id],
         )
-        if not rows or not rows[0][0]:
-            return "it was not proven level since its changes are captured"
-        return None if rows[0][1] == fingerprint(definition) else "its SQL or its settings changed"
 
     def _replaced(self, tables: dict[str, list[int]]) -> str | None:
         published = self.publication.published()
@@ -105,16 +106,19 @@ class Coverage:
 
     def dirty_keys(self, definition: Definition) -> DirtyKeys:
         """What may have drifted since the model was proven level."""
-        since = self._engine.one(
-            f"select since_lsn::text from {SCHEMA}.capture_model where slot = $1 and model = $2",
-            [self._slot, definition.unique_id],
-        )[0]
         rows = self._engine.rows(
-            f"select key, max(why) from {SCHEMA}.capture_key where slot = $1 and model = $2 group by key order by key",
+            f"""
+            select m.since_lsn::text, k.key, max(k.why) from {SCHEMA}.capture_model m
+            left join {SCHEMA}.capture_key k on k.slot = m.slot and k.model = m.model
+            where m.slot = $1 and m.model = $2 group by 1, 2 order by 2
+            """,
             [self._slot, definition.unique_id],
         )
-        every = next((why or "any key may have changed" for key, why in rows if not key), None)
-        return DirtyKeys(tuple(tuple(key) for key, _ in rows if key), every, since)
+        if not rows:  # another check revoked it
+            return DirtyKeys((), _NOT_PROVEN, "")
+        since, marked = rows[0][0], [(key, why) for _, key, why in rows if key is not None]
+        every = next((why or "any key may have changed" for key, why in marked if not key), None)
+        return DirtyKeys(tuple(tuple(key) for key, _ in marked if key), every, since)
 
     def mark(self, definition: Definition) -> str:
         """The model's dirty keys and what made them dirty, as one text."""
@@ -378,6 +382,12 @@ class Coverage:
             " ) as drifted on conflict do nothing",
             [self._slot, model, json.dumps([list(key) for key in keys])],
         )
+
+
+def _why_not_noted(definition: Definition, noted: list[tuple[Any, ...]]) -> str | None:
+    if not noted or not noted[0][0]:
+        return _NOT_PROVEN
+    return None if noted[0][1] == fingerprint(definition) else "its SQL or its settings changed"
 
 
 def _why_unfit(own: TableState, sources: dict[str, TableState]) -> str | None:

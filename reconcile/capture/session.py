@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class CaptureSession:
     """One slot in one run. Safe to share between threads."""
 
     engine: PostgresEngine
+    decoder: PostgresEngine
     slot: Slot
     coverage: Coverage
     lost: str | None = None
@@ -114,6 +116,7 @@ class CaptureSession:
 
     def close(self) -> None:
         self.engine.close()
+        self.decoder.close()
 
     def _sweep(self, definition: Definition, why: str) -> Route:
         try:
@@ -177,8 +180,10 @@ _PINNED = {
 
 def pin(engine: PostgresEngine) -> None:
     """Pin the settings of a session that reads or stores keys."""
-    for name, value in _PINNED.items():
-        engine.execute("select pg_catalog.set_config($1, $2, false)", [name, value])
+    engine.rows(
+        "select pg_catalog.set_config(key, value, false) from pg_catalog.jsonb_each_text($1::jsonb)",
+        [json.dumps(_PINNED)],
+    )
 
 
 def _spare_writers(publication: Publication) -> None:
@@ -223,7 +228,12 @@ def open_capture(project: Project) -> Capture:
         coverage = Coverage(engine, name)
         _spare_writers(coverage.publication)
         coverage.forget_unused()
+        decoder = open_engine(project.connection)
+        assert isinstance(decoder, PostgresEngine)
+        pin(decoder)
+        if not engine.pooled():
+            engine.keep_plans()
     except ReconcileError as error:
         engine.close()
         return NotCaptured(f"its changes cannot be read: {error}")
-    return Captured(CaptureSession(engine, Slot(engine, name), coverage))
+    return Captured(CaptureSession(engine, decoder, Slot(engine, name, decoder), coverage))

@@ -65,10 +65,12 @@ class _Peeked:
 
 
 class Slot:
-    """A session that reads one slot; by one thread at a time."""
+    """A session that reads one slot; by one thread at a time. ``decoder``: a session of its own for the server's
+    decoding, after which every plan and every cached catalog row of a session is made anew."""
 
-    def __init__(self, engine: PostgresEngine, name: str) -> None:
+    def __init__(self, engine: PostgresEngine, name: str, decoder: PostgresEngine | None = None) -> None:
         self._engine, self.name = engine, name
+        self._decoder = decoder or engine
         self.position = ""  # up to where changes were stored
 
     def read(self) -> str:
@@ -93,8 +95,8 @@ class Slot:
     def _read_some(self, target: str) -> str:
         engine = self._engine
         with engine.transaction():
-            stored = self._stored_position()
-            if engine.one("select $1::pg_lsn >= $2::pg_lsn", [stored, target])[0]:
+            stored, reached = self._stored_position(target)
+            if reached:
                 return target
             self._advance(stored)
             peeked = self._peek(target)
@@ -113,10 +115,10 @@ class Slot:
 
     def _peek(self, target: str) -> _Peeked:
         arguments = [self.name, target, _AT_ONCE, f'"{self.name}"', _MAX_CHANGES_PER_PEEK + 1]
-        rows = self._engine.rows(CHANGES, arguments)
+        rows = self._decoder.rows(CHANGES, arguments)
         if len(rows) > _MAX_CHANGES_PER_PEEK:
             # any key may have changed, so only the transactions matter: their commits must be visible too
-            every = self._engine.rows(CHANGING_TRANSACTIONS, [self.name, target, f'"{self.name}"'])
+            every = self._decoder.rows(CHANGING_TRANSACTIONS, [self.name, target, f'"{self.name}"'])
             return _Peeked([], [xid for (xid,) in every], target, cut=True)
         changes = [(xid, bytes(data)) for xid, data in rows]
         ended = [data for _, data in changes if data[:1] == b"C"]
@@ -134,23 +136,24 @@ class Slot:
                 raise EvaluationFailed("a commit is in the log and not visible yet: it waits for a standby")
             time.sleep(0.005)
 
-    def _stored_position(self) -> str:
-        """The position from which to read on, with the slot's row locked. Raises SlotLost if changes are missing."""
+    def _stored_position(self, target: str) -> tuple[str, bool]:
+        """The position from which to read on, and whether it is ``target`` or beyond; with the slot's row locked. Raises
+        SlotLost if changes are missing."""
         rows = self._engine.rows(
             f"""
             select c.position::text, s.slot_name is not null, s.plugin,
                    s.confirmed_flush_lsn <= c.position, s.wal_status,
-                   c.system = (select system_identifier::text from pg_control_system())
+                   c.system = (select system_identifier::text from pg_control_system()), c.position >= $2::pg_lsn
             from {SCHEMA}.capture c
             left join pg_replication_slots s on s.slot_name = c.slot and s.database = current_database()
             where c.slot = $1
             for update of c
             """,
-            [self.name],
+            [self.name, target],
         )
         if not rows:
             raise SlotLost("it was never set up: reconcile setup")
-        position, exists, plugin, reaches_back, status, same_server = rows[0]
+        position, exists, plugin, reaches_back, status, same_server, reached = rows[0]
         if not exists:
             raise SlotLost("the slot is gone (dropped, or this is another server after a failover)")
         if not same_server:
@@ -161,10 +164,10 @@ class Slot:
             raise SlotLost("the slot fell behind max_slot_wal_keep_size and was invalidated")
         if not reaches_back:
             raise SlotLost("the slot was made anew, or advanced by somebody else: changes are missing")
-        return str(position)
+        return str(position), reached
 
     def _advance(self, position: str) -> None:
-        self._engine.execute(
+        self._decoder.execute(
             "select pg_replication_slot_advance(slot_name, $2::pg_lsn) from pg_replication_slots"
             " where slot_name = $1 and confirmed_flush_lsn < $2::pg_lsn",
             [self.name, position],

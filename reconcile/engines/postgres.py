@@ -39,11 +39,23 @@ _PINNED: dict[str, str] = {
     "xmloption": "content",
     "standard_conforming_strings": "on",
 }
+_PINNED_OIDS = 10_000  # objects below it are written by hand in the server's source, and nothing can change them
 _COLLATED = frozenset({"text", "varchar", "bpchar"})
 
 # xmin holds the lower 32 bits of a transaction's number; a visible row's is below the snapshot's end
 _XMAX = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _ROW_XID = f"({_XMAX} - (({_XMAX} - xmin::text::bigint) & 4294967295))"
+
+# One message to the server. Several merge joins of one sorted side are cheap; compiling them is not. Tables that were
+# just loaded have no statistics yet, and a nested loop that looks cheap there evaluates a definition once a row: 34 s
+# instead of 1 for 300 rows; where only a nested loop can do, it is still used. Every row of a cursor will be read: do
+# not plan for the first tenth.
+_SNAPSHOT = """
+    set transaction isolation level repeatable read, read only;
+    set local jit = off;
+    set local enable_nestloop = off;
+    set local cursor_tuple_fraction = 1
+"""
 
 
 class PostgresEngine(PostgresSpelling):
@@ -79,6 +91,13 @@ class PostgresEngine(PostgresSpelling):
         # $1 placeholders only: a model's own SQL may hold any number of bare % signs
         self._connection.server_cursor_factory = psycopg.RawServerCursor
         self._cursors = 0
+        self._pinned_facts: dict[int, TypeFacts] = {}
+
+    def keep_plans(self) -> None:
+        """Plan a repeated statement once a session. Only for a session without a pooler that reads catalogs and tables of
+        schema reconcile: a plan fails after another session has rebuilt its table."""
+        self._connection.prepare_threshold = 1
+        self._run("set plan_cache_mode = force_generic_plan")
 
     @classmethod
     def from_dbt(cls, credentials: Any, lock_timeout: float = 10.0) -> PostgresEngine:
@@ -117,7 +136,14 @@ class PostgresEngine(PostgresSpelling):
         ]
 
     def _facts(self, oids: Iterable[int]) -> Mapping[int, TypeFacts]:
-        return facts_of(self._run(catalog.TYPES, [list(dict.fromkeys(oids))]).fetchall())
+        wanted = set(oids)
+        if unknown := sorted(wanted - self._pinned_facts.keys()):
+            found = facts_of(self._run(catalog.TYPES, [unknown]).fetchall())
+            # base types of the server itself are the same as long as it runs
+            pinned = {oid: facts for oid, facts in found.items() if oid < _PINNED_OIDS and facts.kind == "b"}
+            self._pinned_facts |= pinned
+            return {**self._pinned_facts, **found}
+        return self._pinned_facts
 
     def _oid(self, relation_name: str) -> int | None:
         row = self._run("select to_regclass($1)::oid", [_without_database(relation_name)]).fetchone()
@@ -272,14 +298,7 @@ class PostgresEngine(PostgresSpelling):
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         with self.transaction():
-            self._run("set transaction isolation level repeatable read, read only")
-            # several merge joins of one sorted side are cheap; compiling them is not
-            self._run("set local jit = off")
-            # tables that were just loaded have no statistics yet, and a nested loop that looks cheap there evaluates a
-            # definition once a row: 34 s instead of 1 for 300 rows. Where only a nested loop can do, it is still used.
-            self._run("set local enable_nestloop = off")
-            # every row of a cursor will be read: do not plan for the first tenth
-            self._run("set local cursor_tuple_fraction = 1")
+            self._connection.execute(_SNAPSHOT, prepare=False)
             yield
 
     @contextmanager

@@ -218,20 +218,20 @@ def _captured(
             raise _EveryRow(dirty.every_key)
         keys, position = list(dirty.keys), capture.slot.position
         audit = [key for key in capture.audit_keys(definition) if key not in set(keys)]
-        prepared = _prepared(engine, by_key)
+        whole = _prepared(engine, by_key)
         causes: dict[str, int] = {}
         if keys or audit:
-            whole, prepared = prepared, narrowed(prepared, _condition(prepared, keys + audit))
+            prepared = narrowed(whole, _condition(whole, keys + audit))
             if len(keys) > _MANY and _dearer(engine, prepared, whole):
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
             if judged.drift.of_rows():
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
-            judged = Compared(Drift(schema=len(prepared.schema_changes)), {}, prepared.schema_changes, (), False, 0, 0)
+            judged = Compared(Drift(schema=len(whole.schema_changes)), {}, whole.schema_changes, (), False, 0, 0)
         if _may_be_empty(engine, definition, judged):
             raise _EveryRow("its table is empty")
-    unsettled = _why_unsettled(engine, by_key, keys) if keys else None
+        unsettled = _why_unsettled(engine, by_key, keys, whole) if keys else None
     kept = _not_level(judged)
     missed = sorted(set(kept or ()) & set(audit), key=str)
     if missed:
@@ -351,8 +351,12 @@ def _condition(prepared: Prepared, keys: list[Values]) -> str:
     return condition(names, [columns[name] for name in names], keys)
 
 
-def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | None) -> str | None:
-    """Why it is not known whether ties matter; None where they do not. Raises _Unjudged where they do."""
+def _why_unsettled(
+    engine: Engine, definition: Definition, keys: list[Values] | None, prepared: Prepared | None = None
+) -> str | None:
+    """Why it is not known whether ties matter; None where they do not. Raises _Unjudged where they do.
+
+    ``prepared``: the comparison, if its snapshot is open; else one is opened."""
     from reconcile.definition.nondeterminism import twisted  # only where it is needed: its import takes time
 
     assert definition.sql is not None
@@ -364,10 +368,11 @@ def _why_unsettled(engine: Engine, definition: Definition, keys: list[Values] | 
     if ways is None:
         return None
     try:
-        with engine.snapshot():
-            prepared = prepare_definition(engine, definition)
-            if prepared is None or _volatile(engine, definition, prepared) is not None:
-                return None  # the comparison gives that as the reason
+        with engine.snapshot() if prepared is None else engine.transaction():
+            if prepared is None:
+                prepared = prepare_definition(engine, definition)
+                if prepared is None or _volatile(engine, definition, prepared) is not None:
+                    return None  # the comparison gives that as the reason
             both = replace(
                 prepared.comparison,
                 expected=engine.given(ways.one_way),
