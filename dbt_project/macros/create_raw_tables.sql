@@ -63,7 +63,7 @@ select 1
     {%- endfor %}
     {#- what an incremental build goes by: the expression of the staging views #}
     {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
-        {{- create_raw_index(source, 'loaded_at', '(' ~ dlt_loaded_at() ~ ')') }}
+        {{- create_raw_index(source, 'loaded', '(' ~ dlt_loaded_at() ~ ')') }}
     {%- endif %}
     {#- posts that a new follower reading concerns, and the few decisions that are threads #}
     {%- if 'thread_tweet_ids' in source.columns %}

@@ -4,13 +4,21 @@
 {# The session's clock is UTC there (profiles.yml), and a timestamp is read off it. #}
 {% macro spark__utc(column) %}cast({{ column }} as timestamp){% endmacro %}
 
-{# When dlt loaded a row: its load id is the epoch of the load package. #}
-{% macro dlt_loaded_at(column='_dlt_load_id') %}{{ return(adapter.dispatch('dlt_loaded_at', 'levelset')(column)) }}{% endmacro %}
-{% macro default__dlt_loaded_at(column) -%}
-    cast(to_timestamp(cast({{ column }} as {{ double() }})) at time zone 'UTC' as timestamp)
+{#
+  When dlt loaded a row: its load id is the epoch of the load package, with up to seven decimals. Rounded to microseconds as a
+  decimal, half up: engines round a floating-point number each in their own way.
+#}
+{% macro dlt_loaded_at(column='_dlt_load_id') %}
+    {{- return(adapter.dispatch('dlt_loaded_at', 'levelset')('cast(' ~ column ~ ' as decimal(20, 6))')) -}}
+{% endmacro %}
+{% macro default__dlt_loaded_at(epoch) -%}
+    make_timestamp(cast({{ epoch }} * 1000000 as bigint))
 {%- endmacro %}
-{% macro spark__dlt_loaded_at(column) -%}
-    timestamp_micros(cast(cast({{ column }} as decimal(20, 6)) * 1000000 as bigint))
+{% macro postgres__dlt_loaded_at(epoch) -%}
+    cast(to_timestamp(cast({{ epoch }} as double precision)) at time zone 'UTC' as timestamp)
+{%- endmacro %}
+{% macro spark__dlt_loaded_at(epoch) -%}
+    timestamp_micros(cast({{ epoch }} * 1000000 as bigint))
 {%- endmacro %}
 
 {# The instant as a clock in the account's time zone shows it (var time_zone): hours and weekdays are its own. #}

@@ -81,7 +81,7 @@ def readers_at_work(warehouse: Warehouse, database: Database) -> Iterator[None]:
                 rounds += 1
                 time.sleep(0.02)
 
-    assert len(asked) == 11
+    assert len(asked) == 13
     thread = threading.Thread(target=read)
     thread.start()
     try:
@@ -106,6 +106,25 @@ def test_no_readers_query_fails_while_parts_are_built(warehouse: Warehouse, data
     assert database.rows("select likes from public.best_of_all") == [(1000,)]
     database.run("update analytics.learning_posts set likes_count = 99 where likes_count = 1000")
     database.run("drop view public.best cascade")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/St_Johns"])
+def test_documented_queries_answer_alike_in_every_time_zone(
+    warehouse: Warehouse, database: Database, zone: str
+) -> None:
+    fresh = "update learning_posts set created_at = now() at time zone 'UTC', updated_at = now() at time zone 'UTC'"
+    with psycopg.connect(database.conninfo, options=f"-c search_path=analytics -c timezone={zone}") as reader:
+        reader.execute(f"{fresh} - interval '23 hours' where likes_count = 3".encode())
+        documented = [query for query in queries_of_readers(warehouse) if "now()" in query and "analytics." in query]
+        recent, counted = (reader.execute(query.encode()).fetchall() for query in documented)
+        assert [row[1] for row in recent] == [3]
+        assert counted[0][0] == 1
+        # readers' other queries know no clock: they answer as in a session under UTC
+        others = [query for query in queries_of_readers(warehouse) if "now()" not in query]
+        answers = [sorted(map(repr, reader.execute(query.encode()).fetchall())) for query in others]
+        reader.execute("set time zone 'UTC'")
+        assert answers == [sorted(map(repr, reader.execute(query.encode()).fetchall())) for query in others]
+        reader.rollback()
 
 
 def test_a_view_that_gets_other_columns_keeps_the_views_over_it(warehouse: Warehouse, database: Database) -> None:

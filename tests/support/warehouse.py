@@ -50,10 +50,10 @@ class Warehouse:
         with environment(self.variables):
             self.project.dbt("compile", "-s", *analyses)
 
-    def load(self, batches: dict[str, list[dict[str, Any]]], key: dict[str, str]) -> None:
-        """One load package: rows replace those of the same key."""
+    def load(self, batches: dict[str, list[dict[str, Any]]], key: dict[str, str], load_id: str | None = None) -> None:
+        """One load package: rows replace those of the same key. ``load_id`` None: a second after the one before."""
         self.loads += 1
-        load_id = f"{START.timestamp() + 86_400 * 30 + self.loads:.3f}"
+        load_id = load_id or f"{START.timestamp() + 86_400 * 30 + self.loads:.3f}"
         statements: list[str] = []
         spelled = spark_literal if isinstance(self.project.database, Lake) else literal
         for table, rows in batches.items():
