@@ -137,8 +137,8 @@ class Slot:
             time.sleep(0.005)
 
     def _stored_position(self, target: str) -> tuple[str, bool]:
-        """The position from which to read on, and whether it is ``target`` or beyond; with the slot's row locked. Raises
-        SlotLost if changes are missing."""
+        """The position from which to read on, and whether it is ``target`` or beyond; with the slot's row locked.
+        Raises SlotLost if changes are missing."""
         rows = self._engine.rows(
             f"""
             select c.position::text, s.slot_name is not null, s.plugin,

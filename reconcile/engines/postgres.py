@@ -94,8 +94,8 @@ class PostgresEngine(PostgresSpelling):
         self._pinned_facts: dict[int, TypeFacts] = {}
 
     def keep_plans(self) -> None:
-        """Plan a repeated statement once a session. Only for a session without a pooler that reads catalogs and tables of
-        schema reconcile: a plan fails after another session has rebuilt its table."""
+        """Plan a repeated statement once a session. Only for a session without a pooler that reads catalogs and tables
+        of schema reconcile: a plan fails after another session has rebuilt its table."""
         self._connection.prepare_threshold = 1
         self._run("set plan_cache_mode = force_generic_plan")
 
