@@ -65,7 +65,7 @@ class _Peeked:
 
 
 class Slot:
-    """A session that reads one slot; by one thread at a time. ``decoder``: a session of its own for the server's
+    """A session that reads one slot; by one thread at a time. ``decoder``: a separate session for the server's
     decoding, after which every plan and every cached catalog row of a session is made anew."""
 
     def __init__(self, engine: PostgresEngine, name: str, decoder: PostgresEngine | None = None) -> None:
