@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 import psycopg
 import yaml
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from orchestrate.dbt import environment
 from orchestrate.servers.postgres import Server
@@ -22,6 +21,7 @@ from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import check
 from reconcile.report.model import Report, TableReport
 from tests.conftest import Database
+from tests.support.forkserver import close_dbts_duckdb
 from tests.support.lake import Lake
 
 _FAILED = ("error", "fail", "partial success")
@@ -114,7 +114,7 @@ class Templates:
             name = template.database.name
             self._run(f"create database {name} template {name}_template")
         yield DbtProject(template.folder, template.database)
-        _close_dbts_duckdb()
+        close_dbts_duckdb()  # or the next copy would see the file of this one
         folder.unlink()
         shutil.rmtree(template.folder)
         if template.database is not None:
@@ -137,7 +137,7 @@ class Templates:
             folder = self._folder / "_".join(key)
             folder.mkdir()
             self._made[key] = build(folder, database)
-            _close_dbts_duckdb()
+            close_dbts_duckdb()
             folder.rename(_stored(folder))
             if database is not None:
                 name = database.name
@@ -148,14 +148,6 @@ class Templates:
     def _run(self, statement: str) -> None:
         with psycopg.connect(self._server.conninfo, dbname="postgres", autocommit=True) as connection:
             connection.execute(statement)
-
-
-def _close_dbts_duckdb() -> None:
-    """dbt-duckdb keeps its file open for the next run in this process: it would see the file of the copy before."""
-    environment = DuckDBConnectionManager._ENV
-    if environment is not None:
-        environment.close()
-    DuckDBConnectionManager.close_all_connections()
 
 
 def _stored(folder: Path) -> Path:
