@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ import yaml
 
 from orchestrate.dbt import environment
 from orchestrate.servers.postgres import Server
-from reconcile.dbt.project import Options, invoke_dbt
+from reconcile.dbt.project import Options, invoke_dbt, run_command
+from reconcile.errors import ProjectError
 from reconcile.model_check.judge_model import CheckRequest
 from reconcile.model_check.run import check
 from reconcile.report.model import Report, TableReport
@@ -137,6 +138,11 @@ class Templates:
             folder = self._folder / "_".join(key)
             folder.mkdir()
             self._made[key] = build(folder, database)
+            # as a check parses it, beside dbt's own: no copy parses dbt's macros again
+            with suppress(ProjectError):  # a project whose profile wants variables
+                run_command(
+                    Options(project_dir=folder, profiles_dir=folder), None, "parse", resolve_root=folder.resolve()
+                )
             close_dbts_duckdb()
             folder.rename(_stored(folder))
             if database is not None:
