@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from reconcile.engines.postgres import PostgresEngine
 
@@ -19,22 +20,38 @@ _SETTINGS = (
     *("TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "search_path", "array_nulls"),
     *("lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "xmloption", "xmlbinary", "row_security"),
     *("standard_conforming_strings", "timezone_abbreviations", "transform_null_equals", "server_version_num"),
+    "quote_all_identifiers",
 )
 
-# Arguments: ids of tables, views, functions, types (each bigint[]), the slot's name, names of settings.
+# Arguments: ids of tables, views, functions, types (each bigint[]), the slot's name, names of settings, names of
+# functions. A new function, operator or cast may fit a call better than the one that it was resolved to.
 # System columns xmin and oid are compared where a change and its opposite must not go unnoticed: any ALTER PUBLICATION
 # writes a new row version, and a table that left a publication and came back has a new membership.
 _STATE = """
-with used_types as (
-    select unnest($4::bigint[]::oid[]) as oid
+with recursive used_types (oid) as (
+    (
+        select unnest($4::bigint[]::oid[])
+        union
+        select atttypid from pg_catalog.pg_attribute
+        where attrelid = any(($1::bigint[] || $2::bigint[])::oid[]) and attnum > 0 and atttypid >= 16384
+    )
     union
-    select atttypid from pg_catalog.pg_attribute
-    where attrelid = any($1::bigint[]::oid[]) and attnum > 0 and atttypid >= 16384
+    select part.oid
+    from used_types join pg_catalog.pg_type t on t.oid = used_types.oid
+    cross join lateral (
+        select t.typbasetype
+        union all select t.typelem
+        union all select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0
+        union all select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid
+        union all select r.rngtypid from pg_catalog.pg_range r where r.rngmultitypid = t.oid
+    ) as part (oid)
+    where part.oid >= 16384
 ), parts (what, body) as (
-    select 'table ' || c.oid::regclass, concat_ws('|', c.oid, c.relkind, pg_catalog.pg_relation_filenode(c.oid),
+    select case c.relkind when 'v' then 'view ' else 'table ' end || c.oid::regclass,
+           concat_ws('|', c.oid, c.relkind, pg_catalog.pg_relation_filenode(c.oid),
            c.relreplident, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
-           pg_catalog.row_security_active(c.oid))
-    from pg_catalog.pg_class c where c.oid = any($1::bigint[]::oid[])
+           pg_catalog.row_security_active(c.oid), c.relowner, case c.relkind when 'v' then c.reloptions::text end)
+    from pg_catalog.pg_class c where c.oid = any(($1::bigint[] || $2::bigint[])::oid[])
     union all
     select 'column ' || a.attname || ' of ' || a.attrelid::regclass,
            concat_ws('|', a.attnum, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attidentity,
@@ -44,7 +61,7 @@ with used_types as (
                          where d.adrelid = a.attrelid and d.adnum = a.attnum
                      ) end)
     from pg_catalog.pg_attribute a
-    where a.attrelid = any($1::bigint[]::oid[]) and a.attnum > 0 and not a.attisdropped
+    where a.attrelid = any(($1::bigint[] || $2::bigint[])::oid[]) and a.attnum > 0 and not a.attisdropped
     union all
     select 'constraint ' || n.conname || ' of ' || n.conrelid::regclass,
            concat_ws('|', n.oid, n.convalidated, pg_catalog.pg_get_constraintdef(n.oid))
@@ -76,7 +93,26 @@ with used_types as (
     from pg_catalog.pg_proc p where cardinality($3::bigint[]) > 0 and p.oid >= 16384
     having count(*) > 0
     union all
+    select 'the function ' || p.proname, concat_ws('|', p.oid, p.xmin)
+    from pg_catalog.pg_proc p where p.proname = any($7::text[]) and p.oid >= 16384
+    union all
+    select 'an operator', concat_ws('|', o.oid, o.xmin) from pg_catalog.pg_operator o where o.oid >= 16384
+    union all
+    select 'a cast', concat_ws('|', o.oid, o.xmin) from pg_catalog.pg_cast o where o.oid >= 16384
+    union all
+    select 'a collation', concat_ws('|', o.oid, o.xmin) from pg_catalog.pg_collation o where o.oid >= 16384
+    union all
+    select 'an operator class', concat_ws('|', o.oid, o.xmin) from pg_catalog.pg_opclass o where o.oid >= 16384
+    union all
+    select 'the extension ' || x.extname, x.extversion from pg_catalog.pg_extension x
+    union all
+    select 'the type name ' || y.typname, concat_ws('|', y.oid, y.typnamespace) from pg_catalog.pg_type y
+    where y.typname = any(array(select o.typname from pg_catalog.pg_type o where o.oid = any($4::bigint[]::oid[])))
+    union all
     select 'type ' || y.oid::regtype, concat_ws('|', y.oid, y.typbasetype, y.typtypmod, y.typnotnull, y.typcollation,
+           (select string_agg(concat_ws('|', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation), ','
+                              order by a.attnum)
+            from pg_catalog.pg_attribute a where a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped),
            (select string_agg(concat_ws('|', e.oid, e.enumlabel, e.enumsortorder), ',' order by e.enumsortorder)
             from pg_catalog.pg_enum e where e.enumtypid = y.oid))
     from pg_catalog.pg_type y where y.oid = any(array(select oid from used_types))
@@ -94,6 +130,12 @@ with used_types as (
     select 'the setting ' || s.name, s.reset_val
     from pg_catalog.pg_settings s where s.name = any($6::text[])
     union all
+    select 'the default of ' || split_part(entry, '=', 1), concat_ws('|', d.setdatabase, d.setrole, entry)
+    from pg_catalog.pg_db_role_setting d cross join unnest(d.setconfig) as entry
+    where d.setdatabase in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+      and d.setrole in (0, (select oid from pg_catalog.pg_roles where rolname = session_user))
+      and lower(split_part(entry, '=', 1)) in (select lower(name) from unnest($6::text[]) as name)
+    union all
     select 'the role', current_user::text
     union all
     select 'the database', concat_ws('|', d.oid, d.encoding, d.datcollate, d.datctype)
@@ -105,10 +147,11 @@ select what, md5(string_agg(coalesce(body, ''), chr(10) order by body)) from par
 """
 
 
-def state_of(engine: PostgresEngine, slot: str, depends: Mapping[str, list[int]], own: int) -> State:
+def state_of(engine: PostgresEngine, slot: str, depends: Mapping[str, list[Any]], own: int) -> State:
     """What a proof of a model rests on now. ``depends``: see Dependencies.as_dict; ``own``: the model's own table."""
     arguments = [[*depends["tables"], own], depends["views"], depends["functions"], depends["types"], slot]
-    return {what: digest for what, digest in engine.rows(_STATE, [*arguments, list(_SETTINGS)])}
+    names = depends.get("names", [])  # proofs of an older version have none, and so another state
+    return {what: digest for what, digest in engine.rows(_STATE, [*arguments, list(_SETTINGS), names])}
 
 
 def difference(before: State, now: State) -> str | None:
