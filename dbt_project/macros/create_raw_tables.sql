@@ -20,6 +20,15 @@
 {% endmacro %}
 
 {% macro default__create_raw_tables() %}
+    {%- if execute and target.type == 'duckdb' and flags.WHICH in ('run', 'build') %}
+{#- what a build goes by (see newly_loaded): its two threads would each create it. The second as dlt makes it #}
+{{ create_built_loads(target.schema) }};
+create schema if not exists staging;
+create table if not exists staging._dlt_loads (
+    load_id varchar not null, schema_name varchar, status bigint not null,
+    inserted_at timestamp with time zone not null, schema_version_hash varchar
+);
+    {%- endif %}
     {% if execute and var('create_raw_tables') and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') %}
         {% for source in graph.sources.values() | selectattr('source_name', 'equalto', 'engagement') %}
 create schema if not exists {{ source.schema }};
@@ -64,6 +73,7 @@ select 1
     {#- what an incremental build goes by: the expression of the staging views #}
     {%- if source.columns['_dlt_load_id'].meta.get('indexed') %}
         {{- create_raw_index(source, 'loaded', '(' ~ dlt_loaded_at() ~ ')') }}
+        {{- create_raw_index(source, 'load_id', '_dlt_load_id') }}
     {%- endif %}
     {#- posts that a new follower reading concerns, and the few decisions that are threads #}
     {%- if 'thread_tweet_ids' in source.columns %}

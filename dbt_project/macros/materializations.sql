@@ -53,6 +53,7 @@
 {% macro begin_build() %}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {%- do run_query(take_turns(this)) -%}
+    {%- if config.get('materialized') == 'incremental' -%}{%- do run_query(take_loads()) -%}{%- endif -%}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 {% endmacro %}
 

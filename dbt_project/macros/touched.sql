@@ -4,8 +4,8 @@
   staging no longer says so, the table does).
 #}
 {% macro touched_tweets() %}
-    select tweet_id from {{ ref('stg_engagement__snapshots') }}
-    where validation_passed and loaded_at >= {{ last_loaded_at() }}
+    select tweet_id from {{ newly_loaded(ref('stg_engagement__snapshots')) }} as snapshots
+    where validation_passed
 
     union
 
@@ -25,8 +25,8 @@
 {% macro touched_decisions() %}
 tweets_that_moved as (
 
-    select tweet_id from {{ ref('stg_engagement__snapshots') }}
-    where validation_passed and loaded_at >= {{ last_loaded_at() }}
+    select tweet_id from {{ newly_loaded(ref('stg_engagement__snapshots')) }} as snapshots
+    where validation_passed
 
     union
 
@@ -39,15 +39,13 @@ new_readings as (
     select
         min(read_at) as first_at,
         max(read_at) as last_at
-    from {{ ref('stg_engagement__followers') }}
-    where loaded_at >= {{ last_loaded_at() }}
+    from {{ newly_loaded(ref('stg_engagement__followers')) }} as followers
 
 ),
 
 touched as (
 
-    select decision_id from {{ ref('stg_engagement__decisions') }}
-    where loaded_at >= {{ last_loaded_at() }}
+    select decision_id from {{ newly_loaded(ref('stg_engagement__decisions')) }} as decisions
 
     union
 
@@ -81,13 +79,13 @@ touched_roots as (
 
 {# The tweets, roots and parts, that decisions loaded since the last build claim, also if they changed since. #}
 {% macro tweets_of_new_decisions() %}
-    select tweet_id from {{ ref('stg_engagement__decisions') }}
-    where tweet_id is not null and loaded_at >= {{ last_loaded_at() }}
+    select tweet_id from {{ newly_loaded(ref('stg_engagement__decisions')) }} as decisions
+    where tweet_id is not null
 
     union
 
     select tweet_id from (
-        {{ thread_parts('(select * from ' ~ ref('stg_engagement__decisions') ~ ' where loaded_at >= ' ~ last_loaded_at() ~ ')') }}
+        {{ thread_parts(newly_loaded(ref('stg_engagement__decisions'))) }}
     ) as parts
     where tweet_id is not null
 {% endmacro %}
@@ -97,8 +95,7 @@ touched_roots as (
 {% macro tweets_held_for_new_decisions() %}
     select tweet_id from {{ this }}
     where decision_id in (
-        select decision_id from {{ ref('stg_engagement__decisions') }}
-        where loaded_at >= {{ last_loaded_at() }}
+        select decision_id from {{ newly_loaded(ref('stg_engagement__decisions')) }} as decisions
     )
 {% endmacro %}
 

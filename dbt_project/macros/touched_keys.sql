@@ -11,7 +11,8 @@
 
     insert into {{ arguments['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arguments['temp_relation'] }}
-    where loaded_at is not null
+    where loaded_at is not null;
+    {{ remember_loads() }}
 {% endmacro %}
 
 

@@ -173,6 +173,45 @@ def test_a_row_is_found_by_when_it_was_loaded_not_by_when_it_was_observed(wareho
     assert found == [(9, naive[0], naive[1])]
 
 
+def test_a_load_that_becomes_visible_after_a_newer_one_was_built_is_built(warehouse: Warehouse) -> None:
+    """Of a loader on another host, or after a clock that was ahead: never by the order of the packages' ids."""
+    row: dict[str, Any] = {"decision_type": "single", "status": "posted", "content": "Why?", "posted_at": START}
+    ids = {name: snowflake(START, serial) for serial, name in enumerate(("one", "two"), 1)}
+    content = {name: {**row, "decision_id": name, "tweet_id": ids[name], "created_at": START} for name in ids}
+    key = {"content_metadata": "decision_id", "real_tweet_metrics": "snapshot_id", "follower_snapshots": "snapshot_id"}
+
+    def reading(name: str, serial: int, hours: int) -> dict[str, Any]:
+        told = {"snapshot_id": f"s{serial}", "tweet_id": ids[name], "validation_passed": True, "likes": serial}
+        return {**told, "collected_at": START + timedelta(hours=hours)}
+
+    def followers(serial: int, hours: int) -> dict[str, Any]:
+        at = START + timedelta(hours=hours)
+        return {"snapshot_id": f"f{serial}", "account_id": "me", "snapshot_at": at, "follower_count": serial}
+
+    newer = {"real_tweet_metrics": [reading("one", 1, 1)], "follower_snapshots": [followers(1, -1)]}
+    warehouse.load(
+        {"content_metadata": [content["one"]], **newer}, key, load_id="1999999999.5"
+    )  # a clock that is ahead
+    warehouse.build("-s", "marts.engagement")
+    warehouse.load({"real_tweet_metrics": [reading("one", 2, 24)]}, key, load_id="1785600000.5")
+    warehouse.build("-s", "marts.engagement")
+    late = {"real_tweet_metrics": [reading("two", 3, 6)], "follower_snapshots": [followers(2, 25)]}
+    warehouse.load({"content_metadata": [content["two"]], **late}, key, load_id="1785599999.1234567")
+    warehouse.build("-s", "marts.engagement")
+
+    found = warehouse.contents()
+    assert {name: len(rows) for name, rows in found.items()} == {
+        "tweet_metrics": 2,
+        "learning_posts": 2,
+        "outcomes": 2,
+        "tweet_metrics_history": 3,
+        "post_velocity_tracking": 3,
+        "follower_growth_attribution": 2,
+    }
+    warehouse.build("--full-refresh", "-s", "marts.engagement")
+    assert warehouse.contents() == found
+
+
 def test_a_build_on_an_empty_warehouse_is_green_and_the_first_rows_are_not_lost(warehouse: Warehouse) -> None:
     warehouse.build()
     assert warehouse.contents() == {table: [] for table in CORE}

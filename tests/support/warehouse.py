@@ -25,6 +25,11 @@ CORE = {
     "post_velocity_tracking": "tweet_id, checkpoint_hours",
     "follower_growth_attribution": "decision_id",
 }
+# as dlt makes it at its first load
+_LOADS = (
+    "create table if not exists staging._dlt_loads (load_id varchar not null, schema_name varchar,"
+    " status bigint not null, inserted_at timestamp with time zone not null, schema_version_hash varchar)"
+)
 
 
 @dataclass
@@ -69,6 +74,11 @@ class Warehouse:
                 values = ", ".join(f"({', '.join(spelled(value) for value in row.values())})" for row in same)
                 statements.append(f"delete from staging.{table} where {key[table]} in ({keys})")
                 statements.append(f"insert into staging.{table} ({', '.join(names)}) values {values}")
+        if not isinstance(self.project.database, Lake):
+            statements += [
+                _LOADS,
+                f"insert into staging._dlt_loads values ('{load_id}', 'engagement', 0, now(), 'none')",
+            ]
         self.project.run(*statements)
 
     def contents(self) -> dict[str, list[tuple[object, ...]]]:

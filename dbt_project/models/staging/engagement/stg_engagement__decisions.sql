@@ -26,5 +26,6 @@ select
     {{ utc('scheduled_at') }} as scheduled_at,
     {{ utc('posted_at') }} as posted_at,
     {{ utc('updated_at') }} as updated_at,
-    {{ dlt_loaded_at() }} as loaded_at
+    {{ dlt_loaded_at() }} as loaded_at,
+    _dlt_load_id as load_id
 from {{ source('engagement', 'content_metadata') }}

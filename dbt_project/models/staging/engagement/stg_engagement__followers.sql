@@ -6,5 +6,6 @@ select
     tweet_count,
     source,
     {{ utc('snapshot_at') }} as read_at,
-    {{ dlt_loaded_at() }} as loaded_at
+    {{ dlt_loaded_at() }} as loaded_at,
+    _dlt_load_id as load_id
 from {{ source('engagement', 'follower_snapshots') }}

@@ -15,5 +15,6 @@ select
     validation_passed,
     {{ utc('collected_at') }} as collected_at,
     {{ utc('posted_at') }} as posted_at,
-    {{ dlt_loaded_at() }} as loaded_at
+    {{ dlt_loaded_at() }} as loaded_at,
+    _dlt_load_id as load_id
 from {{ source('engagement', 'real_tweet_metrics') }}
