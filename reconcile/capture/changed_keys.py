@@ -14,7 +14,7 @@ from reconcile.capture.key_mapping import Mapping
 from reconcile.capture.pgoutput import Change, RelationMessage, Row
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres import PostgresEngine
-from reconcile.errors import EvaluationFailed, ReconcileError
+from reconcile.errors import EvaluationFailed
 
 # "key_from" is evaluated as the definition is, in the time zone and the order of day and month that sessions have by
 # default; the style stays ISO, in which a printed key has one meaning.
@@ -148,7 +148,9 @@ class Dirty:
                 self._engine.rows(_DEFAULT_SETTINGS)
                 found = self._engine.rows(statement, [json.dumps([row for row, _ in rows])])
         except EvaluationFailed as error:
-            raise ReconcileError(f"key_from of {model.name} for {plain(relation)} does not run: {error}") from None
+            for xid in marks:  # an error here would stop the slot for every model
+                self._every(model, f"key_from of {plain(relation)} does not run ({error})", xid)
+            return set()
         printed = {(tuple(key), xid) for key in found for xid in marks}
         return self._canonical(model, oid, tuple((kind, kind) for kind in model.key_types), printed)
 

@@ -231,6 +231,19 @@ def test_key_from_declares_keys_that_no_plan_shows(database: Database, tmp_path:
     assert "key_from names taems, which it does not read: it reads raw, teams" in bench.check().scope.reason
 
 
+def test_a_key_from_that_does_not_run_costs_a_sweep_and_stops_no_slot(database: Database, tmp_path: Path) -> None:
+    definition = sums(key_from={"raw": "select id / (id - 2) * (id - 2) from changed"})
+    with captured(database, tmp_path, definition) as bench:
+        bench.prove()
+        bench.run("update raw set v = v + 1 where id = 3")
+        assert bench.check(CAPTURE).drift.changed == 1
+        bench.run("update raw set v = v + 1 where id = 2")
+        assert "key_from of public.raw does not run (division by zero)" in (bench.check(CAPTURE).error or "")
+        found = bench.check()
+        assert (found.scope.mode, found.drift.changed) == ("sweep", 2)
+        assert bench.judged(CAPTURE) == ("capture", "drift")
+
+
 def test_a_change_during_a_check_is_seen_by_it_or_by_the_next(
     bench: CaptureBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
