@@ -1,12 +1,20 @@
--- Only where both the prediction and what came of it are known.
-with predictions as (
+-- Only where both the prediction and what came of it are known; real posts without replies, as its peers count them.
+with outcomes as (
+
+    select outcomes.* from {{ ref('outcomes') }} as outcomes
+    inner join {{ ref('measured_posts') }} as posts on outcomes.decision_id = posts.decision_id
+    where not outcomes.simulated
+
+),
+
+predictions as (
 
     select
         'generator' as predicted_by,
         'engagement' as measure,
         predicted_engagement as predicted,
         likes + retweets + replies as actual
-    from {{ ref('outcomes') }}
+    from outcomes
 
     union all
 
@@ -15,7 +23,7 @@ with predictions as (
         'followers' as measure,
         predicted_followers as predicted,
         followers_gained as actual
-    from {{ ref('outcomes') }}
+    from outcomes
 
     union all
 
