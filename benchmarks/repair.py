@@ -32,7 +32,7 @@ from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.factory import Connection, open_engine
 from reconcile.model_check.judge_model import judge_definition
 from reconcile.repair.guards import Guards
-from reconcile.repair.session import repair_session
+from reconcile.repair.session import Applied, repair_session
 from reconcile.repair.undo import undo
 from reconcile.report.model import Verdict
 
@@ -83,20 +83,25 @@ def upsert(database: psycopg.Connection) -> float:
     return taken_seconds
 
 
-def repair(project: Project, rows: int) -> tuple[float, float, float]:
-    """Seconds to find and plan, to apply, and to compare again."""
+def planned_and_applied(project: Project, rows: int) -> tuple[Applied, float, float]:
+    """What was written, and the seconds to find and plan and to apply."""
     with repair_session(project) as session:
         started = time.perf_counter()
         session.make(brief=True)
         planned = time.perf_counter()
         done = session.apply(Guards(max_rows=rows, max_percent=100))
-        applied = time.perf_counter()
+        return done, planned - started, time.perf_counter() - planned
+
+
+def repair(project: Project, rows: int) -> tuple[float, float, float]:
+    """Seconds to find and plan, to apply, and to compare again."""
+    done, plan, apply = planned_and_applied(project, rows)
     assert (done.updated, done.stale) == (rows // 10, 0), done
     engine = open_engine(project.connection)
     again = time.perf_counter()
     assert judge_definition(engine, project.definitions[0]).verdict is Verdict.LEVEL
     engine.close()
-    return planned - started, applied - planned, time.perf_counter() - again
+    return plan, apply, time.perf_counter() - again
 
 
 def main() -> None:
@@ -133,17 +138,13 @@ def measure_missing(server: warehouse.Server, rows: int, runs: int) -> None:
             started = time.perf_counter()
             database.execute("insert into bare select * from truth")
             bare = time.perf_counter() - started
-            with repair_session(project) as session:
-                started = time.perf_counter()
-                session.make(brief=True)
-                planned = time.perf_counter()
-                done = session.apply(Guards(max_rows=rows, max_percent=100))
-                applied = time.perf_counter()
+            done, plan, apply = planned_and_applied(project, rows)
             assert (done.inserted, done.stale) == (rows, 0), done
+            started = time.perf_counter()
             undone = undo(project, done.run_id, apply=True)
-            undo_seconds = time.perf_counter() - applied
+            undo_seconds = time.perf_counter() - started
             assert (undone.deleted, undone.stale) == (rows, 0), undone
-            parts = {"plan": planned - started, "apply": applied - planned, "undo": undo_seconds}
+            parts = {"plan": plan, "apply": apply, "undo": undo_seconds}
             print(
                 f"bare insert {bare:.2f} s; " + "; ".join(f"{k} {v:.2f} s, {v / bare:.1f} x" for k, v in parts.items())
             )

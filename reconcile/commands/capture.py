@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconcile.commands.options import options_of, output_format, print_findings, project_options
+from reconcile.commands.options import limit_options, options_of, output_format, print_findings, project_options
 
 
 @click.command()
@@ -47,16 +47,7 @@ def teardown(output: str, **given: Any) -> int:
 )
 @click.option("--repair", is_flag=True, help="Repair drift when it is found, within the limits below.")
 @click.option("--allow-delete", is_flag=True, help="Allow rows to be deleted.")
-@click.option(
-    "--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write per table."
-)
-@click.option(
-    "--max-percent",
-    type=click.FloatRange(0, 100),
-    default=10.0,
-    show_default=True,
-    help="Largest share of a table's rows to write.",
-)
+@limit_options
 @output_format
 def watch(output: str, interval: float, repair: bool, **given: Any) -> int:
     """Follow the captured changes and print each model that starts or stops to drift, until stopped.

@@ -84,6 +84,26 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(command, options)
 
 
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option(
+            "--max-rows",
+            type=click.IntRange(1),
+            default=10_000,
+            show_default=True,
+            help="Most rows to write per table.",
+        ),
+        click.option(
+            "--max-percent",
+            type=click.FloatRange(0, 100),
+            default=10.0,
+            show_default=True,
+            help="Largest share of a table's rows to write.",
+        ),
+    ]
+    return _with(command, options)
+
+
 def _with(command: Callable[..., Any], options: list[Callable[..., Any]]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from reconcile.commands.options import arguments_of, judging, options_of, output_format, output_options, project_options
+from reconcile.commands.options import (
+    arguments_of,
+    judging,
+    limit_options,
+    options_of,
+    output_format,
+    output_options,
+    project_options,
+)
 from reconcile.errors import ReconcileError
 from reconcile.report.model import RepairOutcome, Report
 from reconcile.report.progress import Watcher
@@ -26,16 +34,7 @@ from reconcile.report.progress import Watcher
 @click.option("--allow-delete", is_flag=True, help="Allow rows to be deleted.")
 @click.option("--cascade", is_flag=True, help="Allow deletions that change rows of other tables (on delete cascade).")
 @click.option("--sql", "sql_file", type=click.Path(path_type=Path), help="Also write the statements here, for review.")
-@click.option(
-    "--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Most rows to write per table."
-)
-@click.option(
-    "--max-percent",
-    type=click.FloatRange(0, 100),
-    default=10.0,
-    show_default=True,
-    help="Largest share of a table's rows to write.",
-)
+@limit_options
 @click.option(
     "--journal-days",
     type=click.IntRange(1),
