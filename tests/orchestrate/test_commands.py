@@ -53,6 +53,7 @@ def test_dlt_keeps_its_own_commands_and_ours_wake_a_sleeping_warehouse(project: 
     ran("levelset", "down", cwd=project)
 
 
+@pytest.mark.long
 def test_a_job_runs_end_to_end_with_one_line_and_one_exit_code(project: Path) -> None:
     """On DuckDB, whose one file collecting, dbt and reconcile open in turn in one process; tests/test_docs.py runs jobs
     on the embedded Postgres."""
@@ -139,6 +140,7 @@ def test_the_demo_does_not_touch_a_warehouse_with_other_posts(project: Path) -> 
         assert connection.execute("select count(*) from staging.content_metadata").fetchone() == (1,)
 
 
+@pytest.mark.long
 def test_without_any_browser_the_run_reads_over_http_and_says_so(project: Path) -> None:
     # nothing on PATH, an empty cache, no npm: every step of the search comes to nothing
     empty = project / "empty"
