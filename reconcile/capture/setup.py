@@ -23,6 +23,7 @@ from reconcile.state.schema import move_out, settle_in, version_of
 
 _OLDEST = 15
 _SLOT_SECONDS = 60  # how long to wait for running transactions to end before a slot begins
+_IDLE_SECONDS = 86_400  # a slot that was not read for so long is forgotten, or its reader fails each time
 _FULL = 0.8  # of the log that a slot may keep
 _LIMIT = "10GB"
 
@@ -165,6 +166,9 @@ def _models(engine: PostgresEngine, name: str) -> Iterator[Diagnosis]:
 def _slot(name: str, slot: dict[str, object], seconds: int) -> Diagnosis:
     lag, kept, safe = (slot[key] for key in ("lag_bytes", "retained_bytes", "safe_bytes"))
     text = f"{name}: {_size(lag)} behind, read {seconds:,} s ago, {_size(kept)} of the log kept"
+    if seconds > _IDLE_SECONDS:
+        text += "; it does not advance, and the log grows"
+        return Diagnosis(Level.TROUBLE, "capture", text, "run reconcile check, or reconcile teardown to give it up")
     if not isinstance(safe, int):
         limit = f"alter system set max_slot_wal_keep_size = '{_LIMIT}'; select pg_reload_conf()"
         return Diagnosis(Level.WARNING, "capture", f"{text}; without a limit an abandoned slot fills the disk", limit)

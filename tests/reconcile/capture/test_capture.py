@@ -18,8 +18,12 @@ import pytest
 from reconcile.capture import coverage
 from reconcile.capture import slot as capture_slot
 from reconcile.capture.session import CaptureSession
+from reconcile.capture.setup import capture_findings
 from reconcile.capture.slot import Slot
+from reconcile.engines.factory import open_engine
+from reconcile.engines.postgres import PostgresEngine
 from reconcile.errors import EvaluationFailed
+from reconcile.report.diagnosis import Level
 from reconcile.report.model import Drift, Verdict
 from tests.conftest import Database
 from tests.support.capture_bench import AUTO, CAPTURE, SUMS, CaptureBench, captured, project_of, sums
@@ -67,6 +71,20 @@ def test_every_change_of_a_source_or_the_table_is_seen(
     assert (found.verdict, found.scope.mode, found.scope.keys_checked) == (Verdict.DRIFT, "capture", keys)
     assert getattr(found.drift, drift) == 1
     assert found.drift == bench.check(replace(AUTO, mode="sweep")).drift
+
+
+def test_doctor_is_red_if_the_slot_was_not_read_for_a_day(bench: CaptureBench) -> None:
+    engine = open_engine(bench.project.connection)
+    assert isinstance(engine, PostgresEngine)
+    [before] = [finding for finding in capture_findings(engine, bench.project) if bench.name in finding.said]
+    bench.run("update reconcile.capture set read_at = current_timestamp - interval '25 hours'")
+    [after] = [finding for finding in capture_findings(engine, bench.project) if bench.name in finding.said]
+    assert (before.level, after.level) == (Level.FINE, Level.TROUBLE)
+    assert "read 90,000 s ago" in after.said
+    assert "it does not advance, and the log grows" in after.said
+    bench.check()
+    assert Level.TROUBLE not in {finding.level for finding in capture_findings(engine, bench.project)}
+    engine.close()
 
 
 def test_a_rolled_back_change_leaves_no_key(bench: CaptureBench) -> None:
