@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconcile.capture.changed_keys import Key, plain
-from reconcile.capture.dependencies import Dependencies, dependencies_of
 from reconcile.capture.key_columns import KeyColumn, canonical_keys_sql, key_columns, sample_sql
 from reconcile.capture.key_mapping import Mapping
 from reconcile.capture.proof_state import difference, state_of
@@ -25,6 +24,7 @@ from reconcile.compare.align import stored_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.engines.postgres import PostgresEngine
+from reconcile.engines.postgres_dependencies import Dependencies, dependencies_of
 from reconcile.errors import EvaluationFailed
 
 _UNUSED_DAYS = 30

@@ -20,7 +20,7 @@ TABLES = (
         membership oid not null, since_xid bigint not null, primary key (slot, oid)
     )""",
     # sweep: the run that is proving it level; NULL once it is proven. tables: relation -> [oid, file node]. depends,
-    # state: see dependencies and proof_state. key_types: as they cast
+    # state: see engines.postgres_dependencies and proof_state. key_types: as they cast
     f"""create table if not exists {SCHEMA}.capture_model (
         slot text not null, model text not null, sweep text, fingerprint text not null, key text[] not null,
         key_types text[] not null, tables jsonb not null, mappings jsonb not null, depends jsonb not null,
