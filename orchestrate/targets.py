@@ -28,15 +28,20 @@ class Target:
     project: Path
 
     @property
+    def duckdb_file(self) -> Path:
+        """Where loader, builder and reconciler find the target duckdb: LEVELSET_DUCKDB, as profiles.yml reads it."""
+        return self.project / (os.environ.get("LEVELSET_DUCKDB") or DUCKDB_FILE)
+
+    @property
     def url(self) -> str:
         if self.name == "duckdb":
-            return str(self.project / DUCKDB_FILE)
+            return str(self.duckdb_file)
         host, port, user, database = self._server()
         return f"postgresql://{user}@/{database}?host={host}&port={port}"
 
     def environment(self) -> dict[str, str]:
         """What dbt and reconcile must find in the environment, absolute paths included."""
-        found = {"DBT_TARGET": self.name, "LEVELSET_DUCKDB": str(self.project / DUCKDB_FILE)}
+        found = {"DBT_TARGET": self.name, "LEVELSET_DUCKDB": str(self.duckdb_file)}
         if self.name == "embedded":
             found["PGHOST"] = str(start(self.project).socket)
         return found
@@ -47,7 +52,7 @@ class Target:
 
         options: dict[str, Any] = {"destination_name": "warehouse", "staging_dataset_name_layout": _MERGE_SCHEMA}
         if self.name == "duckdb":
-            return dlt.destinations.duckdb(str(self.project / DUCKDB_FILE), **options)
+            return dlt.destinations.duckdb(str(self.duckdb_file), **options)
         if self.name == "embedded":
             start(self.project)
         # a unique index on _dlt_id would stop the rerun of a load that was killed after its commit

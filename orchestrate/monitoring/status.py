@@ -11,7 +11,7 @@ import psycopg
 from orchestrate.jobs.schedule import ScheduleState, read_state
 from orchestrate.servers import postgres as warehouse
 from orchestrate.targets import Target
-from reconcile import ReconcileError, read_report
+from reconcile import history
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ def find_status() -> PipelineStatus:
     server = warehouse.locate(project)
     up = warehouse.is_running(server)
     snapshots, last_load = _loaded(server) if up else (None, None)
-    try:
-        report = read_report(project_dir=project)
-        last_verdict = f"{report.verdict.value} ({report.target}, {report.finished_at})"
-    except ReconcileError:
-        last_verdict = None
+    judged = (report for report in reversed(history(project_dir=project)) if report.undo is None)
+    last_verdict = next((f"{one.verdict.value} ({one.target}, {one.finished_at})" for one in judged), None)
     url = Target("embedded", project).url
     return PipelineStatus(
         up, url, str(server.data), server.export_line, snapshots, last_load, last_verdict, read_state(project)

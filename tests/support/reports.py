@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from reconcile.model_check.causes import Cause
 from reconcile.report.model import (
     Cell,
@@ -14,8 +17,10 @@ from reconcile.report.model import (
     SchemaChange,
     Scope,
     TableReport,
+    UndoOutcome,
     Verdict,
 )
+from reconcile.state.run_files import keep
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -98,3 +103,12 @@ def hostile_report() -> Report:
     )
     at = "2026-07-01T12:00:00.000Z"
     return Report("run", "check", HOSTILE[0], at, at, (table,))
+
+
+def keep_a_check_and_an_undo(project_dir: Path) -> Report:
+    """Two runs that a project remembers, the undo being the later one; the check's report."""
+    checked = report()
+    keep(checked, project_dir)
+    undone = UndoOutcome(undoes=checked.run_id, inserted=0, updated=1, deleted=0, stale=0)
+    keep(replace(checked, run_id=f"{checked.run_id}z", command="undo", tables=(), undo=undone), project_dir)
+    return checked
