@@ -46,17 +46,19 @@ def pytest_report_header() -> str:
     return "databases: Postgres 18 from the wheel (embedded, socket only), DuckDB " + duckdb.__version__
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests first: at the end no worker is alone with one of them. Without the extra there is no lake."""
     long = ("test_docs.py", "test_commands.py", "test_ci_files.py")
     items.sort(key=lambda item: item.path.name not in long)
     if not is_installed():
         items[:] = [item for item in items if item.get_closest_marker("scale") is None]
-    for item in items:
-        group = _shared_world(item)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Before xdist reads the groups."""
+    group = _shared_world(item)
+    if group is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _shared_world(item: pytest.Item) -> str | None:
