@@ -23,6 +23,7 @@ def settings_of(node: Any) -> ModelSettings:
         key=names_of(meta["key"]) if meta.get("key") else None,
         ignore=frozenset(names_of(meta.get("ignore") or []) + names_of(never_updated)),
         tolerance={name: float(value) for name, value in (meta.get("tolerance") or {}).items()},
+        never_updated=frozenset(names_of(never_updated)),
         enabled=bool(meta.get("enabled", True)),
         key_from={
             name: said if isinstance(said, str) else tuple(said) for name, said in (meta.get("key_from") or {}).items()

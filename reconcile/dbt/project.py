@@ -23,13 +23,13 @@ from typing import Any
 
 from reconcile.dbt.builds import last_builds
 from reconcile.dbt.model_settings import names_of, settings_of
-from reconcile.dbt.surroundings import why_not_as_compiled
+from reconcile.dbt.rendering import as_a_build, marked_literals
+from reconcile.dbt.surroundings import run_words, why_not_as_compiled
 from reconcile.dbt.versions import check_release
 from reconcile.definition.microbatch import batches_of
 from reconcile.definition.model import Definition, Node
 from reconcile.definition.splice import mentions, splice
 from reconcile.engines.factory import Connection
-from reconcile.engines.volatility import why_volatile
 from reconcile.errors import ProjectError
 from reconcile.report.model import Excluded
 
@@ -134,11 +134,10 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
     for node in models.values():
         node.config.full_refresh = True
     wanted = _closure([unique_id for unique_id in chosen if unique_id in models], models)
-    compiled = _compile(options, manifest, [models[unique_id] for unique_id in wanted], root)
+    compiled, moving = _compiled(options, manifest, [models[unique_id] for unique_id in wanted], root)
     nodes = {
-        unique_id: replace(_node(compiled[unique_id], models), batches=batches_of(models[unique_id], manifest))
-        for unique_id in wanted
-        if unique_id in compiled
+        unique_id: replace(_node(result, models), batches=batches_of(models[unique_id], manifest))
+        for unique_id, result in compiled.items()
     }
     connection = connection_of(options, root)
     leaves = [*manifest.sources.values(), *(n for n in manifest.nodes.values() if n.resource_type in _LEAVES)]
@@ -148,7 +147,8 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
     )
     deep = options.upstream == "deep"
     differs = {
-        unique_id: why_not_as_compiled(models[unique_id], {above: models[above] for above in parts}, manifest, root)
+        unique_id: next((moving[part] for part in parts if part in moving), None)
+        or why_not_as_compiled(models[unique_id], {above: models[above] for above in parts}, manifest, root)
         for unique_id in chosen
         if unique_id in models
         for parts in [_closure([unique_id], models) if deep else [unique_id]]
@@ -167,9 +167,10 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
 def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path) -> str | None:
     """What the model's next build would run; None where dbt cannot say. dbt runs once at a time in a process."""
     node = manifest.nodes[unique_id]
-    with _one_dbt, nothing_on_stdout():
+    with _one_dbt, nothing_on_stdout(), as_a_build():
         try:
             node.config.full_refresh = None
+            _forget_compiled(manifest)
             extra = ["--no-populate-cache", "--indirect-selection", "empty", "--select", "fqn:" + ".".join(node.fqn)]
             outcome = run_command(options, manifest, "compile", resolve_root=root, extra=extra)
         except ProjectError as error:
@@ -226,7 +227,7 @@ def _target_path(options: Options, root: Path) -> Path:
     return root / "target" / "reconcile" / (options.target or "default")
 
 
-def sentence(error: BaseException) -> str:
+def sentence(error: BaseException | str) -> str:
     return " ".join(str(error).split())[:600]
 
 
@@ -284,11 +285,56 @@ def _closure(chosen: list[str], models: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
+def _compiled(options: Options, manifest: Any, nodes: list[Any], root: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """dbt's result for each model, and of those whose SQL no run repeats the reason, in words.
+
+    A model that reads what differs from run to run is compiled twice: a literal that differs is marked as such.
+    """
+    with as_a_build():
+        found = _compile(options, manifest, nodes, root)
+    moving = {
+        unique_id: f"dbt could not compile {result.node.name}: {sentence(result.message)}"
+        for unique_id, result in found.items()
+        if result.message and not result.node.compiled_code
+    }
+    words = {node.unique_id: said for node in nodes if (said := _run_words(node, manifest))}
+    if not words:
+        return found, moving
+    before = {unique_id: found[unique_id].node.compiled_code for unique_id in words.keys() & found.keys()}
+    with as_a_build("build", another=True):
+        again = _compile(options, manifest, [node for node in nodes if node.unique_id in words], root)
+    for unique_id, sql in before.items():
+        other = again[unique_id].node.compiled_code if unique_id in again else None
+        marked = marked_literals(sql or "", other or "", " or ".join(words[unique_id]))
+        found[unique_id].node.compiled_code = marked or sql
+        if marked is None:
+            word, path = next(iter(words[unique_id].items()))
+            moving[unique_id] = f"the SQL of {found[unique_id].node.name} is another one in every run: {word} ({path})"
+    return found, moving
+
+
+def _run_words(node: Any, manifest: Any) -> dict[str, str]:
+    """``run_words`` of a model and of the ephemeral models that become part of its SQL."""
+    found = run_words(node, manifest)
+    for parent in (manifest.nodes.get(unique_id) for unique_id in node.depends_on.nodes):
+        if parent is not None and parent.resource_type == "model" and parent.config.materialized == "ephemeral":
+            found = _run_words(parent, manifest) | found
+    return found
+
+
 def _compile(options: Options, manifest: Any, nodes: list[Any], root: Path) -> dict[str, Any]:
+    _forget_compiled(manifest)
     names = ["fqn:" + ".".join(node.fqn) for node in nodes]
     extra = ["--full-refresh", "--no-populate-cache", "--indirect-selection", "empty", "--select", *names]
     outcome = run_command(options, manifest, "compile", resolve_root=root, extra=extra)
     return {result.node.unique_id: result for result in outcome.results}
+
+
+def _forget_compiled(manifest: Any) -> None:
+    """dbt puts the SQL of ephemeral models into a node once only: a node to compile again must not look compiled."""
+    for node in manifest.nodes.values():
+        if getattr(node, "compiled", False):
+            node.compiled, node.extra_ctes_injected, node.extra_ctes = False, False, []
 
 
 def _node(result: Any, models: Mapping[str, Any]) -> Node:
@@ -355,10 +401,10 @@ def _definition(
     if node.language != "sql":
         return replace(found, unverifiable="a Python model has no SQL to evaluate")
     own = nodes.get(node.unique_id)
-    if own is None or not own.sql:
-        return replace(found, unverifiable="dbt could not compile it as a full refresh")
     if differs is not None:
         return replace(found, unverifiable=differs)
+    if own is None or not own.sql:
+        return replace(found, unverifiable="dbt could not compile it as a full refresh")
     if mentions(own.sql, own.relation_name):
         return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
     deep = options.upstream == "deep"
@@ -366,15 +412,12 @@ def _definition(
     if deep:
         read = {relation: field for relation, field in loads.loaded_at.items() if mentions(sql, relation)}
         found = replace(found, over=lambda narrowed: splice(own, nodes, sources=narrowed), sources=read)
-    volatile = why_volatile(sql)
-    if volatile is not None and not settings.ignore:
-        return replace(found, sql=sql, unverifiable=f"it calls {volatile}: it is no function of its sources")
     before_build = loads.before_build(node.unique_id) if deep else None
     # a source that is declared need not exist: only what the model reads is narrowed
     before_build = {relation: told for relation, told in (before_build or {}).items() if mentions(sql, relation)}
     as_of = splice(own, nodes, sources=before_build) if before_build else None
     built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
-    return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at, volatile=volatile)
+    return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at)
 
 
 def connection_of(options: Options, root: Path) -> Connection:

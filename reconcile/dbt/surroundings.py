@@ -1,8 +1,8 @@
-"""What decides a model's rows beside its compiled SQL: hooks, a sql_header, values that differ between dbt's commands.
+"""What decides a model's rows beside its compiled SQL: hooks, a sql_header, session settings.
 
-``dbt compile`` runs no hook and renders under its own command name, id and clock. If one of these can change the rows,
-the compiled SQL is not what a build stores, and the model must not be judged. The text of hooks and macros is searched
-before rendering, so a write that a condition prevents counts too: the answer may be too careful, never too bold.
+``dbt compile`` runs no hook. If one can change the rows, the compiled SQL is not what a build stores, and the model
+must not be judged. The text of hooks and macros is searched before rendering, so a write that a condition prevents
+counts too: the answer may be too careful, never too bold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SESSION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _DIFFERS = re.compile(
-    r"\b(invocation_id|run_started_at|modules\s*\.\s*(?:datetime|pytz)|flags\s*\.\s*WHICH|flags\s*\[\s*['\"]WHICH)",
+    r"\b(invocation_id|invocation_args_dict|dbt_metadata_envs|thread_id|run_started_at|modules\s*\.\s*(?:datetime|pytz)|flags\s*\.\s*WHICH|flags\s*\[\s*['\"]WHICH)",
     re.IGNORECASE,
 )
 _CALL = re.compile(r"\b(?:(?P<package>\w+)\s*\.\s*)?(?P<name>\w+)\s*\(")
@@ -61,15 +61,22 @@ def why_not_as_compiled(node: Any, above: Mapping[str, Any], manifest: Any, root
             setting = _setting(hook.sql, manifest)
             if setting is not None:
                 return f"{whose} pre_hook sets {setting}, which a check does not apply ({_place(part, root, 'pre')})"
-        for text, name in _texts_of(part, manifest):
-            found = _DIFFERS.search(text)
-            if found is not None:
-                said = re.sub(r"\s+|[\['\"]", "", found[1])
-                return f"{whose} SQL uses {said}, which differs between a check and a build ({name})"
         for kind, writes in _hook_writes(part, manifest):
             if any(write.name in (None, "this", part.name, _identifier(part)) for write in writes):
                 return f"{whose} {kind} may change its rows after they are built ({_place(part, root, kind[:4])})"
     return _written_elsewhere(above, manifest)
+
+
+def run_words(node: Any, manifest: Any) -> dict[str, str]:
+    """What a model's jinja reads that differs from run to run ("invocation_id"), each with a file that does so.
+
+    Also flags.WHICH, which differs between dbt's commands.
+    """
+    found: dict[str, str] = {}
+    for text, path in _texts_of(node, manifest):
+        for match in _DIFFERS.finditer(text):
+            found.setdefault(re.sub(r"\s+|[\['\"]", "", match[1]), path)
+    return found
 
 
 def _written_elsewhere(above: Mapping[str, Any], manifest: Any) -> str | None:

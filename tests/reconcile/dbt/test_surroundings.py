@@ -21,7 +21,16 @@ _MODELS = {
     "zoned": ("pre_hook=\"set TimeZone = 'Asia/Tokyo'\"", _BODY),
     "by_command": ("", _BODY + "{% if flags.WHICH in ('run', 'build') %} where id < 1000{% endif %}"),
     "by_run": ("", "select id, v, '{{ invocation_id }}' as run_id from {{ ref('truth') }}"),
-    "by_clock": ("", "select id, v, '{{ modules.datetime.datetime.now() }}' as at from {{ ref('truth') }}"),
+    "by_clock": ("", "select id, v, '{{ modules.datetime.datetime.now() }}' as built_at from {{ ref('truth') }}"),
+    "by_day": ("", "select id, v, date '{{ run_started_at.strftime('%Y-%m-%d') }}' as day from {{ ref('truth') }}"),
+    "by_ephemeral": ("", "select id, v, run_id from {{ ref('stamped') }}"),
+    "mixed_in": ("", "select id, v, v || '{{ invocation_id }}' as tagged from {{ ref('truth') }}"),
+    "filtered_by_day": ("", _BODY + " where date '{{ run_started_at.date() }}' > date '2020-01-01'"),
+    "by_year": ("", _BODY + "{% if run_started_at.year > 2026 %} where v > 0{% endif %}"),
+    "writing": (
+        "",
+        "{% if execute %}{% do run_query('create table if not exists written (i int)') %}{% endif %}" + _BODY,
+    ),
     "merged": ("incremental_strategy='merge', merge_update_columns=['v']", _BODY),
     "headed": ("", "{% call set_sql_header(config) %}select 1;{% endcall %}" + _BODY),
     "below": ("", "select id, v from {{ ref('purged') }}"),
@@ -33,9 +42,10 @@ _WHY = {
     "raised": "its post_hook may change its rows",
     "by_macro": "its post_hook may change its rows",
     "zoned": "its pre_hook sets timezone",
-    "by_command": "its SQL uses flags.WHICH",
-    "by_run": "its SQL uses invocation_id",
-    "by_clock": "its SQL uses modules.datetime",
+    "mixed_in": "tagged depends on invocation_id",
+    "filtered_by_day": "run_started_at decides its rows or its key",
+    "by_year": "the SQL of by_year is another one in every run: run_started_at (models/by_year.sql)",
+    "writing": "it runs a statement that writes while it is rendered (create table if not exists written",
     "merged": "its merge_update_columns keep the first value of every other column (models/merged.sql:1)",
     "headed": "its sql_header is not applied",
     "below": "the upstream model purged: its post_hook may change its rows",
@@ -53,6 +63,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
             "on-run-start: ['create table if not exists hook_log (said varchar)']\n"
             "on-run-end: [\"{{ fill('filled_elsewhere') }}\"]\n",
             "seeds/truth.csv": "id,v\n1,10\n2,20\n",
+            "models/stamped.sql": "{{ config(materialized='ephemeral') }} select id, v, '{{ invocation_id }}' as run_id"
+            " from {{ ref('truth') }}",
             "macros/hooks.sql": "{% macro harmless(relation) %}{% if execute and is_incremental() %}"
             "comment on table {{ relation }} is 'x'{% endif %}{% endmacro %}\n"
             "{% macro purge(relation) %}delete from {{ relation }} where id > 100{% endmacro %}\n"
@@ -73,6 +85,14 @@ def test_models_with_writing_hooks_or_run_values_are_not_judged(built: DbtProjec
 
     assert {name: table.verdict for name, table in found.items() if name not in _WHY} == {
         name: Verdict.LEVEL for name in _MODELS if name not in _WHY
+    }
+    assert {
+        name: [entry.column for entry in table.not_compared] for name, table in found.items() if table.not_compared
+    } == {
+        "by_run": ["run_id"],
+        "by_clock": ["built_at"],
+        "by_day": ["day"],
+        "by_ephemeral": ["run_id"],
     }
     for name, why in _WHY.items():
         assert found[name].verdict is Verdict.UNVERIFIED, name
