@@ -9,7 +9,7 @@ from reconcile.definition.splice import cast_to_contract
 from reconcile.engines.base import Column, Engine
 from reconcile.engines.identifiers import quote
 from reconcile.errors import NotComparable
-from reconcile.report.model import SchemaChange
+from reconcile.report.model import NotCompared, SchemaChange
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Prepared:
     schema_changes: tuple[SchemaChange, ...]
     actual_unique: bool = False  # the database itself keeps the key unique and not NULL
     relation: str | None = None  # the table that the actual side is a plain scan of, where it is one
+    not_compared: tuple[NotCompared, ...] = ()  # what the comparison leaves out
 
 
 def prepare(

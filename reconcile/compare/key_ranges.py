@@ -7,13 +7,16 @@ keys is evaluated once, whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from reconcile.compare.align import Prepared
+from reconcile.compare.key_filter import Values, condition
 from reconcile.compare.sql import totals_sql
 from reconcile.engines.base import Column, Engine
 from reconcile.engines.identifiers import quote
+from reconcile.errors import NotComparable
 
 _ROWS = 1_500_000  # in a piece
 _BYTES = 256_000_000  # of a piece's rows: what the server may hold of them, were all of them to differ
@@ -55,6 +58,16 @@ def pieces_of(engine: Engine, prepared: Prepared) -> list[Piece]:
             share = whole.rows // len(conditions)
             return [Piece(condition, share, gather=narrow and share <= 2 * fits) for condition in conditions]
     return [Piece(None, whole.rows, gather=False)]
+
+
+def narrowed_to_keys(prepared: Prepared, keys: Sequence[Values]) -> Prepared:
+    """The comparison of just these keys. Raises NotComparable if a part of the key is an expression."""
+    names = [part.name for part in prepared.comparison.key]
+    columns = {column.name: column for column in prepared.actual_columns}
+    expression = next((part for part in prepared.comparison.key if part.name not in columns), None)
+    if expression is not None:
+        raise NotComparable(f"the key {expression.name} is an expression, which keys cannot be looked up by")
+    return narrowed(prepared, condition(names, [columns[name] for name in names], keys))
 
 
 def narrowed(prepared: Prepared, condition: str | None) -> Prepared:

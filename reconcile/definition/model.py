@@ -27,6 +27,7 @@ class ModelSettings:
 
     key: tuple[str, ...] | None = None
     ignore: frozenset[str] = frozenset()
+    never_updated: frozenset[str] = frozenset()  # those of ``ignore`` that dbt's merge_exclude_columns names
     tolerance: Mapping[str, float] = field(default_factory=dict)
     enabled: bool = True
     key_from: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # source -> how it names keys
@@ -50,7 +51,6 @@ class Definition:
     unverifiable: str | None = None
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
     built_at: str | None = None  # when that was (ISO 8601)
-    volatile: str | None = None  # a call that may only feed ignored columns: the engine decides
     # the definition over some rows of its sources only: relation -> a predicate on its rows
     over: Callable[[Mapping[str, str]], str] | None = None
     sources: Mapping[str, str | None] = field(default_factory=dict)  # what it reads -> its loaded_at_field

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from reconcile.engines.volatility import RunValue
+
 
 @dataclass(frozen=True)
 class Column:
@@ -175,7 +177,13 @@ class Engine(Protocol):
         """An expression: the text that a JSON text (or NULL) holds under a name."""
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
-        """A call that differs at every evaluation and that these columns of ``sql`` depend on; None without one."""
+        """A value that differs at every evaluation and that these columns of ``sql`` depend on; None without one.
+
+        No columns: what its rows depend on. ``ignored``: the other columns, for an engine whose plans do not tell.
+        """
+
+    def run_values(self, sql: str) -> list[RunValue]:
+        """The parts of ``sql`` that the clock, chance or a run of dbt decides alone, in order: no table is read."""
 
     def plan(self, sql: str) -> Estimate | None:
         """What the planner expects of a statement, without running it; None where the engine does not say."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -16,13 +19,29 @@ from duckdb.func import PythonUDFType
 from reconcile.engines.base import Column, Moment
 from reconcile.engines.defaults import OwnDialect, PlainEngine
 from reconcile.engines.identifiers import quote
-from reconcile.engines.volatility import called_names, why_volatile, without_stamps, words
+from reconcile.engines.volatility import (
+    RunValue,
+    called_names,
+    clock_literals,
+    run_values,
+    sampled,
+    with_stand_ins,
+    words,
+)
 from reconcile.errors import ConnectionFailed, EvaluationFailed
 
 T = TypeVar("T")
+log = logging.getLogger("reconcile")
 _NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\(")
 _BATCH = 2_000
 _LOADED_AT_ONCE = 200
+_FIRST = 1_000_003  # of the numbers that mark run values in a plan; random() is always below it
+_PLANNING = threading.Lock()  # the setting below is one for all connections of a file
+# with these a plan may be one that DuckDB cannot print, or one in which it has folded our condition
+_NOT_FOR_PLANS = (
+    "top_n_window_elimination,statistics_propagation,join_order,compressed_materialization,late_materialization,"
+    "common_subexpressions,common_subplan,window_self_join"
+)
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
 # Functions that the catalog does not call consistent, without a body, and the macros and views of users, with theirs.
@@ -110,24 +129,59 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         return f"json_extract_string({expression}, {_literal(pointer)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
-        text = without_stamps(sql, ignored)  # DuckDB's plans show no now(): it is folded before
-        return why_volatile(text) or self._volatile_function(text)
+        if (hidden := sampled(sql) or self._hidden_call(sql)) is not None:
+            return hidden
+        values = self.run_values(sql)
+        if not values:
+            return None
+        # DuckDB folds now() before it plans. A condition that it cannot fold stays in the plan, with the number that
+        # tells which value it belongs to, unless no column that is asked for needs it.
+        replaced = with_stand_ins(
+            sql, values, lambda i, value: f"(case when random() < {_FIRST + i} then {sql[value.start : value.end]} end)"
+        )
+        listed = ", ".join(map(quote, columns)) or "count(*)"
+        plan = self._logical_plan(f"select {listed} from (\n{replaced}\n) as asked")
+        if plan is None:
+            return values[0].name
+        needed = (value.name for i, value in enumerate(values) if f'"value":{_FIRST + i}.0' in plan)
+        return next(needed, None if '"random"' not in plan else values[0].name)
 
-    def _volatile_function(self, text: str) -> str | None:
-        """A function called in ``text``, or in a view or macro that it reaches, that may vary between evaluations."""
-        pending, seen = called_names(text) | words(text), set[str]()
+    def _logical_plan(self, sql: str) -> str | None:
+        """The optimized plan of a SELECT, with every expression, as JSON; None if DuckDB cannot tell it."""
+        # a separate connection: after a failure DuckDB ends the transaction of this one
+        with closing(self._connection.cursor()) as apart, _PLANNING:
+            [before] = apart.execute("select current_setting('disabled_optimizers')").fetchall()[0]
+            try:
+                apart.execute(f"set disabled_optimizers = '{_NOT_FOR_PLANS}'")
+                plan = apart.execute("select json_serialize_plan($1, optimize := true)", [sql]).fetchall()[0][0]
+            except duckdb.Error as error:
+                log.info("the plan of a definition is not known: %s", error)
+                return None
+            finally:
+                apart.execute(f"set disabled_optimizers = {_literal(str(before))}")
+        return plan if json.loads(plan).get("error") is False else None
+
+    def run_values(self, sql: str) -> list[RunValue]:
+        found = run_values(sql, self._volatile_names(sql))
+        return [value for value in found if not clock_literals(sql[value.start : value.end])]  # it knows no 'today'
+
+    def _volatile_names(self, text: str) -> set[str]:
+        found = self.rows(_WHAT_MAY_VARY, [sorted(called_names(text))])
+        return {name for name, body in found if body is None}
+
+    def _hidden_call(self, sql: str) -> str | None:
+        """A call that may vary between evaluations, of a view or macro that ``sql`` reaches."""
+        pending, seen = called_names(sql) | words(sql), set[str]()
         while pending:
             found = self.rows(_WHAT_MAY_VARY, [sorted(pending)])
             seen |= pending
             pending = set()
             for name, body in found:
                 if body is None:
-                    if name in called_names(text):
-                        return f"{name}()"
                     continue
-                if (call := why_volatile(body)) is not None:
-                    return f"{call} in {name}"
-                text = f"{text}\n{body}"
+                varying = run_values(body, self._volatile_names(body))
+                if varying:
+                    return f"{varying[0].name} in {name}"
                 pending |= (called_names(body) | words(body)) - seen
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -16,12 +17,23 @@ from reconcile.engines.base import Column, Estimate, Moment, Reference, RowCount
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.postgres_types import UNKNOWN, Equality, TypeFacts, facts_of
-from reconcile.engines.volatility import called_names, clock_literals, why_volatile
+from reconcile.engines.volatility import (
+    RunValue,
+    called_names,
+    clock_literals,
+    computed_bound,
+    run_values,
+    sampled,
+    why_volatile,
+    with_stand_ins,
+)
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused, RowsHidden
 from reconcile.masking import masked
 
 T = TypeVar("T")
+log = logging.getLogger("reconcile")
 _BATCH = 2_000
+_RUN_VALUE = "reconcile.run_value_"  # the beginning of the name of a setting that does not exist; a number follows
 _NOT_UTF8 = (
     "the database holds text that is not UTF-8, and its encoding SQL_ASCII says no other: convert the text, or move "
     "the data to a database with an encoding"
@@ -56,6 +68,13 @@ _SNAPSHOT = """
     set local enable_nestloop = off;
     set local cursor_tuple_fraction = 1
 """
+
+
+def _stand_in(place: int, value: RunValue, sql: str, types: Mapping[str, str]) -> str:
+    """A call of the same type as a run value, which the planner can neither fold nor has to keep."""
+    number = sql[value.end - 1 : value.end].isdigit()
+    kind = types.get(value.function or "") or value.type or ("numeric" if number else "text")
+    return f"cast(pg_catalog.current_setting('{_RUN_VALUE}{place}', true) as {kind})"
 
 
 class PostgresEngine(PostgresSpelling):
@@ -183,10 +202,47 @@ class PostgresEngine(PostgresSpelling):
         return f"({expression} + 0)::text" if column.base in ("float4", "float8") else f"({expression})::text"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
+        if (clause := sampled(sql)) is not None:
+            return clause
+        types = self._volatile_types(sql)
+        values = run_values(sql, types)
+        rendered = [value for value in values if value.function is None and not clock_literals(value.name)]
+        plan = self._plan_of(sql, columns)
+        call = rendered[0].name if rendered else self._varies(plan, sql)
+        if call is None:
+            return None
+        # Postgres keeps a volatile call although no column needs it, and folds a literal like 'now' before it plans:
+        # a stable call in their place stays in the plan only where it is needed
+        asked = [v for v in values if v.function in types or (v.function is None and sql[v.start : v.end] not in plan)]
+        replaced = with_stand_ins(sql, asked, lambda i, value: _stand_in(i, value, sql, types))
+        if replaced == sql:
+            return call
+        try:
+            with self.transaction():
+                plan = self._plan_of(replaced, columns)
+        except EvaluationFailed as error:
+            log.info("the plan of a definition with other values is not known: %s", error)
+            return call
+        needed = (value.name for i, value in enumerate(asked) if f"'{_RUN_VALUE}{i}'" in plan)
+        return next(needed, self._varies(plan, replaced))
+
+    def run_values(self, sql: str) -> list[RunValue]:
+        return run_values(sql, self._volatile_types(sql, of_users=False))
+
+    def _volatile_types(self, sql: str, of_users: bool = True) -> dict[str, str]:
+        """The volatile functions that ``sql`` may call, each with its type: that without arguments where it has one."""
+        found = self.rows(catalog.VOLATILE_TYPES, [sorted(called_names(sql))])
+        return {name: kind for name, kind, given in found if given or of_users}
+
+    def _plan_of(self, sql: str, columns: Sequence[str]) -> str:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters
         listed = ", ".join(map(quote, columns))
         lines = self._run(f"explain (verbose, costs off) select {listed} from (\n{sql}\n) as asked").fetchall()
         plan = "\n".join(row[0] for row in lines)
+        # what a plan does not print may need any call of the SQL
+        return f"{plan}\n{sql}" if computed_bound(sql) or "Values Scan" in plan else plan
+
+    def _varies(self, plan: str, sql: str) -> str | None:
         if (call := why_volatile(plan) or self._volatile_function(plan)) is not None:
             return call
         # 'yesterday' compared with a time is a constant of another text in the plan; compared with a text, it stays

@@ -129,6 +129,17 @@ REFERENCES = """
     order by 1, conname
 """
 
+VOLATILE_TYPES = """
+    select p.proname::text,
+           coalesce(min(pg_catalog.format_type(p.prorettype, null)) filter (where p.pronargs = 0),
+                    min(pg_catalog.format_type(p.prorettype, null))),
+           -- a function of a user may read tables
+           bool_and(p.oid < 16384 or exists (select 1 from pg_catalog.pg_depend d
+               where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'))
+    from pg_catalog.pg_proc p
+    where p.proname = any($1::text[]) and p.prokind = 'f' and p.provolatile = 'v' and not p.proretset
+    group by 1
+"""
 # name, whether Postgres itself calls it volatile, and the source. Built-in stable functions that read the clock are
 # spelled out in a plan (age(t) is inlined to CURRENT_DATE), so only those of users are opened.
 FUNCTIONS_THAT_MAY_VARY = """

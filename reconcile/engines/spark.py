@@ -27,7 +27,7 @@ from reconcile.engines.identifiers import quote
 from reconcile.engines.own_schema import PASSING, SCHEMA
 from reconcile.engines.spark_dialect import as_spark_has_it, created, text_literal, translated
 from reconcile.engines.spark_executors import Workers
-from reconcile.engines.volatility import why_volatile_beside
+from reconcile.engines.volatility import RunValue, run_values, sampled, without_stamps
 from reconcile.errors import ConnectionFailed, EvaluationFailed, ProjectError, Refused
 
 _INTEGERS = {"tinyint": "TINYINT", "smallint": "SMALLINT", "int": "INTEGER", "bigint": "BIGINT"}
@@ -186,7 +186,12 @@ class SparkEngine(PlainEngine):
         return f"try_element_at(from_json({expression}, 'map<string,string>'), {self.literal(name)})"
 
     def volatile_call(self, sql: str, columns: Sequence[str], ignored: frozenset[str]) -> str | None:
-        return why_volatile_beside(sql, ignored)
+        if (clause := sampled(sql)) is not None:
+            return clause
+        return next((value.name for value in run_values(without_stamps(sql, ignored))), None)
+
+    def run_values(self, sql: str) -> list[RunValue]:
+        return run_values(sql)
 
     def progress(self) -> float | None:
         return None

@@ -14,6 +14,7 @@ from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError
 from reconcile.model_check.hints import index_config
+from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
 from reconcile.model_check.run import open_project
 from reconcile.report.diagnosis import Diagnosis, Level
 from reconcile.state.proofs import Proofs
@@ -112,6 +113,14 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[D
     if lacking:
         mend = f"correct unique_key, or set meta.reconcile.key, in {definition.path}"
         yield Diagnosis(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
+        return
+    try:
+        prepare_definition(engine, definition)
+    except NotSettled as unsettled:
+        yield Diagnosis(Level.TROUBLE, name, f"it is never judged: {unsettled}", next(iter(unsettled.hints), None))
+        return
+    except ReconcileError as error:
+        yield Diagnosis(Level.TROUBLE, name, str(error))
         return
     yield from _warnings(engine, definition)
     proof = proofs.of(definition.unique_id)

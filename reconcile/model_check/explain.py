@@ -13,7 +13,7 @@ from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError
-from reconcile.model_check.judge_model import prepare_definition
+from reconcile.model_check.prepare_definition import prepare_definition
 from reconcile.model_check.run import open_project
 
 
@@ -57,6 +57,8 @@ def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[
     if prepared is None:
         yield f"-- trouble:   {definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
         return
+    if aside := [entry for entry in prepared.not_compared if entry.column not in settings.ignore]:
+        yield f"-- set aside: {', '.join(f'{entry.column} ({entry.reason})' for entry in aside)}"
     for change in prepared.schema_changes:
         yield f"-- schema:    {change.column} is {change.problem} in the table"
     if definition.key and engine.kind == "postgres" and not prepared.actual_unique:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reconcile.capture.session import Capture, Captured, CaptureSession, NotCaptured, Route
-from reconcile.compare.align import Prepared, prepare, stored_sql
+from reconcile.compare.align import Prepared
 from reconcile.compare.comparison import Compared, judge
-from reconcile.compare.key_filter import Keys, Values, condition
-from reconcile.compare.key_ranges import narrowed
-from reconcile.compare.multiset import Rows, surplus_counts_sql
-from reconcile.compare.sql import Comparison, Totals, totals_sql
+from reconcile.compare.key_filter import Keys, Values
+from reconcile.compare.key_ranges import narrowed_to_keys
+from reconcile.compare.sql import totals_sql
 from reconcile.definition.model import Definition
 from reconcile.definition.splice import inlined
 from reconcile.engines.base import Engine, Moment
-from reconcile.errors import EvaluationFailed, NotComparable, ReconcileError, RowsHidden
+from reconcile.errors import ReconcileError, RowsHidden
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
-from reconcile.report.model import Drift, Scope, TableReport, Verdict
+from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
+from reconcile.model_check.ties import why_ties_unknown
+from reconcile.report.model import Drift, NotCompared, Scope, TableReport, Verdict
 from reconcile.report.progress import Watcher, polled
 from reconcile.state.proofs import Proof, Proofs
 
@@ -90,6 +90,8 @@ def judge_definition(
                 found = found.because(lost)
     except _Unjudged as unjudged:
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
+    except NotSettled as unsettled:
+        return told(Verdict.UNVERIFIED, error=str(unsettled), hints=unsettled.hints)
     except RowsHidden as hidden:
         return told(Verdict.UNVERIFIED, error=f"{hidden}: check with a role that bypasses row security")
     except ReconcileError as error:
@@ -106,6 +108,8 @@ def judge_definition(
         samples=found.judged.samples,
         truncated=found.judged.truncated,
         hints=found.hints,
+        columns_compared=found.columns_compared,
+        not_compared=found.not_compared,
     )
 
 
@@ -117,6 +121,8 @@ class _FoundHere:
     hints: tuple[str, ...]
     snapshot: str
     ties_unknown: str | None = None  # why ties could not be looked for
+    columns_compared: int | None = None
+    not_compared: tuple[NotCompared, ...] = ()
 
     def because(self, note: str) -> _FoundHere:
         """With a note of why this was the way to judge it."""
@@ -221,17 +227,18 @@ def _captured(
         whole = _prepared(engine, by_key)
         causes: dict[str, int] = {}
         if keys or audit:
-            prepared = narrowed(whole, _condition(whole, keys + audit))
+            prepared = narrowed_to_keys(whole, keys + audit)
             if len(keys) > _MANY and _dearer(engine, prepared, whole):
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
             if judged.drift.of_rows():
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
+            prepared = whole
             judged = Compared(Drift(schema=len(whole.schema_changes)), {}, whole.schema_changes, (), False, 0, 0)
         if _may_be_empty(engine, definition, judged):
             raise _EveryRow("its table is empty")
-        unsettled = _why_unsettled(engine, by_key, keys, whole) if keys else None
+        unsettled = why_ties_unknown(engine, by_key, keys, whole) if keys else None
     kept = _not_level(judged)
     missed = sorted(set(kept or ()) & set(audit), key=str)
     if missed:
@@ -248,7 +255,8 @@ def _captured(
         reason += f"; {len(audit)} random keys were audited"
     if missed:
         reason += f"; {why}"
-    return _FoundHere(judged, replace(scope, reason=reason, lsn=position), causes, (), snapshot, unsettled)
+    scope = replace(scope, reason=reason, lsn=position)
+    return _FoundHere(judged, scope, causes, (), snapshot, unsettled, *_coverage(prepared))
 
 
 def _may_be_empty(engine: Engine, definition: Definition, judged: Compared) -> bool:
@@ -274,9 +282,6 @@ def _prepared(engine: Engine, definition: Definition) -> Prepared:
     if prepared is None:
         missing = f"{definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
         raise _Unjudged(Verdict.ERROR, missing)
-    if (call := _volatile(engine, definition, prepared)) is not None:
-        why = f"it calls {call} for more than ignored columns: it is no function of its sources"
-        raise _Unjudged(Verdict.UNVERIFIED, why)
     return prepared
 
 
@@ -284,7 +289,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
     keys = asked.keys.of(definition.key) if asked.keys is not None else None
     unsettled = None
     if engine.table_columns(definition.relation_name) is not None:
-        unsettled = _why_unsettled(engine, definition, keys)
+        unsettled = why_ties_unknown(engine, definition, keys)
     proofs = run.proofs
     proof = usable(engine, definition, proofs.of(definition.unique_id)) if proofs else None
 
@@ -295,7 +300,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         snapshot = engine.snapshot_name()
         prepared = _prepared(engine, definition)
         if keys is not None:
-            prepared = narrowed(prepared, _condition(prepared, keys))
+            prepared = narrowed_to_keys(prepared, keys)
         found = judge(engine, prepared, step=step, brief=asked.brief)
         moment = Moment(run.at, engine.xid())
         causes: dict[str, int] = {}
@@ -314,7 +319,14 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
     )
     if proofs is not None and level and definition.over is not None:
         proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
-    return _FoundHere(found, _scope(definition, found, asked, keys, unsettled), causes, hints, snapshot, unsettled)
+    scope = _scope(definition, found, asked, keys, unsettled)
+    return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared))
+
+
+def _coverage(prepared: Prepared) -> tuple[int, tuple[NotCompared, ...]]:
+    """How many columns are compared, the key's among them, and those that are not."""
+    compared = [column for column in prepared.comparison.columns if not column.ignored]
+    return len(prepared.comparison.key) + len(compared), prepared.not_compared
 
 
 def _explained(
@@ -340,98 +352,3 @@ def _scope(
         reason += f"; whether ties matter is not known: {unsettled}"
     checked = len(keys) if keys is not None else None
     return Scope(asked.mode, reason, checked, found.rows_expected, found.rows_actual)
-
-
-def _condition(prepared: Prepared, keys: list[Values]) -> str:
-    names = [part.name for part in prepared.comparison.key]
-    columns = {column.name: column for column in prepared.actual_columns}
-    expression = next((part for part in prepared.comparison.key if part.name not in columns), None)
-    if expression is not None:
-        raise NotComparable(f"the key {expression.name} is an expression, which keys cannot be looked up by")
-    return condition(names, [columns[name] for name in names], keys)
-
-
-def _why_unsettled(
-    engine: Engine, definition: Definition, keys: list[Values] | None, prepared: Prepared | None = None
-) -> str | None:
-    """Why it is not known whether ties matter; None where they do not. Raises _Unjudged where they do.
-
-    ``prepared``: the comparison, if its snapshot is open; else one is opened."""
-    from reconcile.definition.nondeterminism import twisted  # only where it is needed: its import takes time
-
-    assert definition.sql is not None
-    try:
-        stored = engine.spelled(stored_sql(definition.sql, dict(definition.contract)))
-        ways = twisted(stored, engine.dialect, engine.whole_row)
-    except ValueError as error:
-        return str(error)
-    if ways is None:
-        return None
-    try:
-        with engine.snapshot() if prepared is None else engine.transaction():
-            if prepared is None:
-                prepared = prepare_definition(engine, definition)
-                if prepared is None or _volatile(engine, definition, prepared) is not None:
-                    return None  # the comparison gives that as the reason
-            both = replace(
-                prepared.comparison,
-                expected=engine.given(ways.one_way),
-                actual=engine.given(ways.other_way),
-                columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
-                as_of=None,
-            )
-            prepared = replace(prepared, comparison=both)
-            if keys is not None:
-                prepared = narrowed(prepared, _condition(prepared, keys))
-            differing = _differing(engine, prepared.comparison)
-    except RowsHidden:
-        raise
-    except EvaluationFailed as error:
-        log.info("%s: ties could not be looked for: %s", definition.name, error)
-        return f"its SQL with ties broken does not run ({error})"
-    if not differing:
-        return None
-    where = "; ".join(ways.constructs)
-    unit = "keys differ" if definition.key else "rows differ"
-    why = f"two evaluations that break ties otherwise differ in it: {differing:,} {unit}; it orders by ties in {where}"
-    settle = "add a column to that ORDER BY that no two rows share (a primary key), so that one result is right"
-    raise _Unjudged(Verdict.UNVERIFIED, why, (settle,))
-
-
-def _differing(engine: Engine, both: Comparison) -> int:
-    if not both.key:
-        surplus, lacking, _, _ = engine.one(surplus_counts_sql(both, Rows.ALL))
-        return int(max(surplus, lacking))
-    return Totals(*engine.one(totals_sql(both, actual_unique=True))).differing
-
-
-def _volatile(engine: Engine, definition: Definition, prepared: Prepared) -> str | None:
-    columns = list(_judged_columns(prepared))
-    return engine.volatile_call(definition.sql or "", columns, definition.settings.ignore)
-
-
-def _judged_columns(prepared: Prepared) -> Iterator[str]:
-    yield from (part.name for part in prepared.comparison.key if not part.expression.startswith("("))
-    yield from (column.name for column in prepared.comparison.columns if not column.ignored)
-
-
-def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:
-    """The comparison of a model with its definition; None where its table does not exist. ``carry`` as in prepare."""
-    assert definition.sql is not None
-    actual = engine.table_columns(definition.relation_name)
-    if actual is None:
-        return None
-    sql = stored_sql(definition.sql, dict(definition.contract))
-    return prepare(
-        engine,
-        expected_sql=sql,
-        expected_columns=engine.query_columns(sql),
-        actual_sql=f"select * from {definition.relation_name}",
-        actual_columns=actual,
-        key=definition.key,
-        ignore=definition.settings.ignore,
-        tolerance=dict(definition.settings.tolerance),
-        carry=carry,
-        relation=definition.relation_name,
-        as_of_sql=stored_sql(definition.as_of_sql, dict(definition.contract)) if definition.as_of_sql else None,
-    )

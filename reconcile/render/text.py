@@ -86,7 +86,8 @@ def coverage(table: TableReport) -> str | None:
     if table.columns_compared is None:
         return f"not compared: {left_out}"
     on = "level on" if table.verdict is Verdict.LEVEL else "compared"
-    return f"{on} {table.columns_compared:,} columns; not compared: {left_out}"
+    columns = "column" if table.columns_compared == 1 else "columns"
+    return f"{on} {table.columns_compared:,} {columns}; not compared: {left_out}"
 
 
 def causes_of(table: TableReport) -> str:

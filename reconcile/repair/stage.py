@@ -10,7 +10,7 @@ from reconcile.compare.sql import later_build_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.errors import NotComparable, Refused
-from reconcile.model_check.judge_model import prepare_definition
+from reconcile.model_check.prepare_definition import prepare_definition
 from reconcile.repair.plan_tables import Images, PlanTable
 from reconcile.repair.writers import new_plan_table
 

@@ -214,10 +214,11 @@ def test_doctor_says_what_is_missing_and_how_to_fix_it(stream: DbtProject, engin
 
     stream.write({"models/absent.sql": "{{ config(materialized='incremental') }} select 1 as a"})
     stream.write({"models/stamped.sql": "{{ config(materialized='incremental') }} select now() as a"})
+    stream.dbt("run", "-s", "stamped")
     told = {f.about: f for f in examine(options(stream, "absent", "stamped")) if f.level is Level.TROUBLE}
     assert told["absent"].said.endswith("does not exist")
     assert told["absent"].mend == "dbt build -s absent"
-    assert "it calls now()" in told["stamped"].said
+    assert "now() decides all that could be compared" in told["stamped"].said
     if engine_kind == "duckdb":
         return  # this process has the file: no other can look at it
     run = command("reconcile", "doctor", "-s", "absent", "--profiles-dir", ".", cwd=stream.folder)

@@ -11,7 +11,7 @@ from reconcile.dbt.project import Options
 from reconcile.errors import ProjectError
 from reconcile.model_check.explain import explain
 from reconcile.model_check.run import check
-from reconcile.report.model import Drift, Report, Verdict
+from reconcile.report.model import Drift, NotCompared, Report, Verdict
 from tests.conftest import Database
 from tests.support.dbt_projects import DbtProject, Templates, judged, now, table
 
@@ -131,19 +131,17 @@ def relation(report: Report, name: str) -> str:
     return table(report, name).relation
 
 
-def test_a_correctly_built_project_is_level_and_what_calls_now_is_not_judged(shop: DbtProject) -> None:
+def test_a_correctly_built_project_is_level_beside_build_times(shop: DbtProject) -> None:
     report = judged(shop)
 
     assert {t.name for t in report.tables} == EVERY
-    assert table(report, "stamped").verdict is Verdict.UNVERIFIED
-    assert table(report, "stamped").error == "it calls now(): it is no function of its sources"
-    assert {t.name: t.error for t in report.tables if t.verdict is not Verdict.LEVEL} == {
-        "stamped": "it calls now(): it is no function of its sources"
+    assert {t.name: t.error for t in report.tables if t.verdict is not Verdict.LEVEL} == {}
+    assert {t.name: t.not_compared for t in report.tables if t.not_compared} == {
+        "stamped": (NotCompared("built_at", "build time"),)
     }
-    assert (report.verdict, report.exit_code) == (Verdict.UNVERIFIED, 2)
+    assert (report.verdict, report.exit_code) == (Verdict.LEVEL, 0)
     assert table(report, "customer_days").key == ("customer_id", "day")
     assert table(report, "orders_appended").key == ()
-    assert judged(shop, exclude=("tag:stamped",)).exit_code == 0
 
 
 def test_checking_runs_no_hook_and_leaves_dbts_artefacts_alone(shop: DbtProject) -> None:
@@ -286,15 +284,13 @@ def test_a_column_that_the_table_lacks_is_schema_drift(shop: DbtProject) -> None
     assert [(c.column, c.problem) for c in found.schema_changes] == [("customer_id", "missing")]
 
 
-@pytest.mark.parametrize(
-    ("ignored", "verdict"), [("[built_at]", Verdict.LEVEL), ("[amount]", Verdict.UNVERIFIED)], ids=["stamp", "other"]
-)
-def test_a_build_stamp_that_is_ignored_does_not_matter(shop: DbtProject, ignored: str, verdict: Verdict) -> None:
-    meta = "version: 2\nmodels: [{name: stamped, config: {meta: {reconcile: {ignore: %s}}}}]\n"
-    shop.write({"models/stamped.yml": meta % ignored})
+def test_a_column_that_is_ignored_is_named(shop: DbtProject) -> None:
+    meta = "version: 2\nmodels: [{name: stamped, config: {meta: {reconcile: {ignore: [amount]}}}}]\n"
+    shop.write({"models/stamped.yml": meta})
     found = table(judged(shop, "stamped"), "stamped")
 
-    assert found.verdict is verdict, found.error
+    assert (found.verdict, found.columns_compared) == (Verdict.LEVEL, 1)
+    assert found.not_compared == (NotCompared("amount", "ignored"), NotCompared("built_at", "build time"))
 
 
 def test_explain_prints_sql_that_runs_and_says_why(shop: DbtProject) -> None:
@@ -304,7 +300,7 @@ def test_explain_prints_sql_that_runs_and_says_why(shop: DbtProject) -> None:
     assert set(told) == EVERY
     assert "-- key:       customer_id, day" in told["customer_days"]
     assert "none: rows are compared as a multiset" in told["orders_appended"]
-    assert "-- scope:     none, because it calls now()" in told["stamped"]
+    assert "-- set aside: built_at (build time)" in told["stamped"]
     assert "rows loaded since its last build are reported separately" in told["orders_merged"]
     if shop.database is not None:
         assert "no unique index keeps (id)" in told["orders_merged"]

@@ -90,7 +90,8 @@ def test_functions_of_users_that_vary_are_found_in_postgres(pg_tables: Tables, s
     ["'now'::timestamp", "timestamptz 'today'", "age(timestamp '2020-01-01')", "localtime", "current_date"],
 )
 def test_times_of_the_statement_are_found_in_postgres(pg_tables: Tables, expression: str) -> None:
-    assert judge(pg_tables, f"select 1 as grp, {expression} as v").verdict is Verdict.UNVERIFIED
+    sql = f"select grp from (select 1 as grp) as source where grp = 1 and {expression} is not null"
+    assert judge(pg_tables, sql).verdict is Verdict.UNVERIFIED
 
 
 def test_a_text_that_reads_like_a_time_is_a_text(pg_tables: Tables) -> None:
