@@ -162,12 +162,14 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         return plan if json.loads(plan).get("error") is False else None
 
     def run_values(self, sql: str) -> list[RunValue]:
-        found = run_values(sql, self._volatile_names(sql))
-        return [value for value in found if not clock_literals(sql[value.start : value.end])]  # it knows no 'today'
-
-    def _volatile_names(self, text: str) -> set[str]:
-        found = self.rows(_WHAT_MAY_VARY, [sorted(called_names(text))])
-        return {name for name, body in found if body is None}
+        found = self.rows(_WHAT_MAY_VARY, [sorted(called_names(sql))])
+        volatile = {name for name, body in found if body is None}
+        macros = {name.lower() for name, body in found if body is not None}  # what these call is looked at by itself
+        return [
+            value
+            for value in run_values(sql, volatile)
+            if value.function not in macros and not clock_literals(sql[value.start : value.end])  # it knows no 'today'
+        ]
 
     def _hidden_call(self, sql: str) -> str | None:
         """A call that may vary between evaluations, of a view or macro that ``sql`` reaches."""
@@ -179,7 +181,7 @@ class DuckDBEngine(OwnDialect, PlainEngine):
             for name, body in found:
                 if body is None:
                     continue
-                varying = run_values(body, self._volatile_names(body))
+                varying = self.run_values(body)
                 if varying:
                     return f"{varying[0].name} in {name}"
                 pending |= (called_names(body) | words(body)) - seen

@@ -227,12 +227,12 @@ class PostgresEngine(PostgresSpelling):
         return next(needed, self._varies(plan, replaced))
 
     def run_values(self, sql: str) -> list[RunValue]:
-        return run_values(sql, self._volatile_types(sql, of_users=False))
+        of_users = {name for (name,) in self.rows(catalog.FUNCTIONS_OF_USERS, [sorted(called_names(sql))])}
+        return [value for value in run_values(sql, self._volatile_types(sql)) if value.function not in of_users]
 
-    def _volatile_types(self, sql: str, of_users: bool = True) -> dict[str, str]:
+    def _volatile_types(self, sql: str) -> dict[str, str]:
         """The volatile functions that ``sql`` may call, each with its type: that without arguments where it has one."""
-        found = self.rows(catalog.VOLATILE_TYPES, [sorted(called_names(sql))])
-        return {name: kind for name, kind, given in found if given or of_users}
+        return dict(self.rows(catalog.VOLATILE_TYPES, [sorted(called_names(sql))]))
 
     def _plan_of(self, sql: str, columns: Sequence[str]) -> str:
         # the planner drops what feeds no column that is asked for: what is left in its plan matters

@@ -129,13 +129,17 @@ REFERENCES = """
     order by 1, conname
 """
 
+FUNCTIONS_OF_USERS = """
+    select distinct p.proname::text
+    from pg_catalog.pg_proc p
+    where p.proname = any($1::text[]) and p.oid >= 16384 and not exists (
+        select 1 from pg_catalog.pg_depend d
+        where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+"""
 VOLATILE_TYPES = """
     select p.proname::text,
            coalesce(min(pg_catalog.format_type(p.prorettype, null)) filter (where p.pronargs = 0),
-                    min(pg_catalog.format_type(p.prorettype, null))),
-           -- a function of a user may read tables
-           bool_and(p.oid < 16384 or exists (select 1 from pg_catalog.pg_depend d
-               where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'))
+                    min(pg_catalog.format_type(p.prorettype, null)))
     from pg_catalog.pg_proc p
     where p.proname = any($1::text[]) and p.prokind = 'f' and p.provolatile = 'v' and not p.proretset
     group by 1

@@ -75,6 +75,8 @@ def _set_aside(
     judged = [n for n in names if n in definition.key or (n not in definition.settings.ignore and n in actual)]
     if needs(judged) is None:
         return {}
+    if any(part not in names for part in definition.key):  # an expression, of whatever columns
+        raise NotSettled(f"{needs(judged)} may decide its key, which is an expression: {_RULE}", _hints(definition, ()))
     if (call := needs(key)) is not None:
         raise NotSettled(f"{call} decides its rows or its key: {_RULE}", _hints(definition, ()))
     varying = {name: call for name in judged if name not in key and (call := needs([*key, name])) is not None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from reconcile.definition.model import Definition, ModelSettings
@@ -159,6 +161,33 @@ def test_a_clock_inside_a_view_is_no_audit_column(tables: Tables) -> None:
     tables.engine.execute("create view clock as select now() as built_at")
     found = judge(tables, "select source.id, source.v, clock.built_at from source cross join clock")
     assert found.verdict is Verdict.UNVERIFIED
+
+
+@pytest.mark.lake(False)
+def test_a_function_of_a_user_is_no_clock_whatever_its_name(tables: Tables, engine_kind: str) -> None:
+    """Its body reads a table, so that its value is content."""
+    tables.engine.execute("create table dates (day date)")
+    if engine_kind == "postgres":
+        tables.engine.execute("create function today() returns bigint language sql as 'select count(*) from dates'")
+    if engine_kind == "duckdb":
+        tables.engine.execute("create macro today() as (select count(*) from dates)")
+    found = judge(tables, "select id, v, today() as day, now() as built_at from source")
+    assert [entry.column for entry in found.not_compared] in ([], ["built_at"])
+    if engine_kind == "duckdb":
+        assert (found.verdict, found.columns_compared) == (Verdict.LEVEL, 3)
+    else:  # Postgres calls it volatile, as its user did
+        assert found.verdict is Verdict.UNVERIFIED
+        assert "day depends on today()" in str(found.error)
+
+
+@pytest.mark.lake(False)
+def test_a_key_that_is_an_expression_is_not_judged_beside_a_clock(tables: Tables) -> None:
+    judge(tables, "select id, v, now() as built_at from source")
+    sql = "select id, v, now() as built_at from source"
+    keyed = dataclasses.replace(definition(sql), key=("cast(built_at as date)",))
+    found = judge_definition(tables.engine, keyed)
+    assert found.verdict is Verdict.UNVERIFIED
+    assert "which is an expression" in str(found.error)
 
 
 @pytest.mark.lake(False)
