@@ -34,9 +34,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
 def test_every_query_of_the_docs_runs(built: DbtProject) -> None:
     queries = re.findall(r"```sql\n(.+?)\n```", READERS, flags=re.DOTALL)
 
-    assert len(queries) == 7
+    assert len(queries) == 9
     for query in queries:
-        assert built.rows(query.replace("analytics.", "main.")) == []
+        nothing = [(0, None, None)] if query.startswith("select count(*)") else []
+        assert built.rows(query.replace("analytics.", "main.")) == nothing
 
 
 def test_every_reader_has_an_owner_a_page_and_columns_under_contract(built: DbtProject) -> None:
