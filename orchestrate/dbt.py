@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ def run_dbt(target: Target, *command: str, manifest: Any = None) -> Built:
 
 def _invoke(target: Target, manifest: Any, *command: str) -> Any:
     arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
-    with _ONE_AT_A_TIME, environment(target.environment()):
+    # until dbt has read --quiet, it prints what stops it
+    with _ONE_AT_A_TIME, environment(target.environment()), contextlib.redirect_stdout(sys.stderr):
         outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"], manifest=manifest)
     if isinstance(outcome.exception, KeyboardInterrupt):
         raise outcome.exception

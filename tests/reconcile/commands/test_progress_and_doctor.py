@@ -30,8 +30,9 @@ from tests.support.dbt_projects import DbtProject, Templates, judged, table
 from tests.support.event_stream import build_stream, event_rows
 
 SLOW = {
-    "postgres": "select user_id, plan from {{ source('raw', 'users') }}"
-    " where pg_sleep({{ var('slow', 0) }}) is not null",
+    "postgres": "select user_id, plan from {{ source('raw', 'users') }} where user_id <> (select -count(*)"
+    " from generate_series(1, {{ var('slow', 0) }} * 3000::bigint) a (n),"
+    " generate_series(1, {{ var('slow', 0) }} * 3000::bigint) b (n) where a.n * b.n = -7)",
     "duckdb": "select user_id, plan from {{ source('raw', 'users') }} where user_id <> (select count(*)"
     " from range({{ var('slow', 0) }} * 3000) a, range({{ var('slow', 0) }} * 3000) b where a.range * b.range = 7)",
 }

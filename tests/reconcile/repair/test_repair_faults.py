@@ -47,7 +47,8 @@ def test_a_repair_killed_at_fifty_moments_leaves_all_or_nothing(pg: Bench, datab
     everything = Drift(missing=rows // 5, changed=rows - rows // 5)
     imports = (
         "from tests.conftest import Database\nfrom tests.support.bench import Bench, postgres, project_on\n"
-        "from tests.reconcile.repair.test_repair_faults import MANY\nfrom reconcile import ties"  # before it is forked
+        "from tests.reconcile.repair.test_repair_faults import MANY\n"
+        "from reconcile.definition import nondeterminism"  # before it is forked
     )
     act = "Bench(project_on(postgres(Database(sys.argv[2], sys.argv[3])))).repair(MANY)"
     with zygote(imports, act, database.name, database.host) as child:

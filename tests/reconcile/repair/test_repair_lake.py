@@ -54,7 +54,8 @@ def test_a_killed_repair_leaves_all_or_nothing_and_a_rerun_converges(bench: Benc
     imports = (
         "from pathlib import Path\nfrom tests.support.lake import Lake\nimport pyspark.sql.connect.session\n"
         "from tests.support.bench import Bench, on_lake, project_on\n"
-        "from tests.reconcile.repair.test_repair_lake import MANY\nfrom reconcile import ties"  # before it is forked
+        "from tests.reconcile.repair.test_repair_lake import MANY\n"
+        "from reconcile.definition import nondeterminism"  # before it is forked
     )
     act = "Bench(project_on(on_lake(Lake(sys.argv[2], Path(sys.argv[3]))))).repair(MANY)"
     with zygote(imports, act, lake.remote, str(lake.folder)) as child:
