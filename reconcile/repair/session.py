@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reconcile.dbt.project import Project
 from reconcile.definition.model import Definition
+from reconcile.engines.base import CommitsStatements
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError, Refused
 from reconcile.model_check.judge_model import CheckRequest, judge_definition
@@ -143,7 +144,8 @@ class RepairSession:
             raise Refused(f"the plan repairs {unknown[0]}, which is not selected here: select it, or plan again")
         allowed = self.allowed(guards)
         done, written_any = Applied(new_run_id()), False
-        if allowed:
+        # where statements commit by themselves, what was interrupted is finished whatever is planned
+        if allowed or isinstance(self.engine, CommitsStatements):
             with self.engine.repair_lock():
                 check_journal_rights(self.engine)
                 ensure_tables(self.engine)

@@ -181,7 +181,7 @@ def interrupt(stream: DbtProject, running: subprocess.Popen[str], engine_kind: s
 def backends(project: DbtProject, condition: str) -> list[tuple[object, ...]]:
     return project.rows(
         "select query from pg_stat_activity where application_name = 'reconcile'"
-        f" and datname = current_database() and query like '%pg_sleep%' and pid <> pg_backend_pid() and {condition}"
+        f" and datname = current_database() and query like '%b.n = -7%' and pid <> pg_backend_pid() and {condition}"
     )
 
 
