@@ -62,7 +62,6 @@ def run_dbt(target: Target, *command: str, manifest: Any = None) -> Built:
 
 def _invoke(target: Target, manifest: Any, *command: str) -> Any:
     arguments = [*command, "--project-dir", str(target.project), "--profiles-dir", str(target.project)]
-    # until dbt has read --quiet, it prints what stops it
     with _ONE_AT_A_TIME, environment(target.environment()), contextlib.redirect_stdout(sys.stderr):
         outcome = invoke_dbt([*arguments, "--target", target.name, "--quiet", "--log-level", "none"], manifest=manifest)
     if isinstance(outcome.exception, KeyboardInterrupt):

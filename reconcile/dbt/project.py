@@ -192,12 +192,15 @@ def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
         from dbt import version
         from dbt.adapters.base import impl
         from dbt.cli.main import dbtRunner
+        from dbt_common.events.event_manager_client import cleanup_event_logger
     except ImportError as error:
         raise ProjectError(
             f"dbt is not installed beside reconcile ({error}): install dbt-core and an adapter"
         ) from error
     check_release(version.__version__)
     flags = list(impl.DEFAULT_BASE_BEHAVIOR_FLAGS)
+    # until it has read its flags, dbt logs to what was stdout at its import, or in the invocation before
+    cleanup_event_logger()
     try:
         return dbtRunner(manifest=manifest).invoke(arguments)
     finally:
