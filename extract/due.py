@@ -23,6 +23,7 @@ _BANDS = (
 _OLDEST_BAND = timedelta(days=7)
 _SLACK = timedelta(minutes=1)  # a job that starts a little early must not wait another turn
 _CONFIRM_AFTER, _CONFIRM_UNTIL = timedelta(minutes=10), timedelta(days=1)
+_ZERO_AGAIN = timedelta(days=1) - _SLACK  # a zero is confirmed by days, not by minutes
 _GONE_AFTER = timedelta(hours=23)  # two confirmations a day apart
 JOBS = ("scheduled", "velocity", "comprehensive", "detailed", "backfill")
 _RECENTLY = timedelta(minutes=30)
@@ -33,8 +34,8 @@ _CHECKPOINTS = (1, 6, 24, 168)  # hours of age, each within half an hour
 class Candidate:
     """A posted tweet. ``last_collected_at`` counts every attempt, ``taken`` the accepted snapshots: (phase, when).
 
-    ``held_at``: the latest reading, where it was held as suspect. ``gone``: when it was first and last found deleted or
-    protected, where nothing was read of it since.
+    ``held_at``: the latest reading, where it was held as suspect; ``zero_at``: where that was for a fall to 0.
+    ``gone``: when it was first and last found deleted or protected, where nothing was read of it since.
     """
 
     tweet_id: str
@@ -45,6 +46,7 @@ class Candidate:
     last_collected_at: datetime | None = None
     taken: Sequence[tuple[str, datetime]] = ()
     held_at: datetime | None = None
+    zero_at: datetime | None = None
     gone: tuple[datetime, datetime] | None = None
 
     @property
@@ -117,6 +119,8 @@ def _by_age(known: list[Candidate], now: datetime) -> list[Due]:
         band, every = _band(now - c.posted_at)
         if c.held_at is not None and _CONFIRM_AFTER <= now - c.held_at <= _CONFIRM_UNTIL:
             overdue.append((float("inf"), Due(c, "scheduled", "held as suspect: to be confirmed")))
+        elif c.zero_at is not None and now - c.zero_at >= _ZERO_AGAIN:
+            overdue.append((float("inf"), Due(c, "scheduled", "held for a fall to 0: read daily")))
         elif c.last_collected_at is None:
             overdue.append((float("inf"), Due(c, "scheduled", "never read")))
         elif now - c.last_collected_at >= every - _SLACK:

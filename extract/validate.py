@@ -1,11 +1,14 @@
 """Judge a reading: every rule has a name and its own verdict; nothing is averaged.
 
 The limits are calibrated on 1,582 successive pairs of real readings and 3,006 real posts (docs/architecture.md):
-likes fell in 24.8 % of the pairs and views in none, and X itself served 36 false zeros in one day.
+likes fell in 24.8 % of the pairs and views in none, and X itself served false zeros for a day: of 48 falls of a counter
+to 0 in those series, 46 came back with the next readings, and 47 were of that day. So a zero is not believed because
+it is read twice: another way of reading must show it too, or days must pass.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +21,12 @@ from extract.reading.record import COUNTERS, READ, Status
 CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
 FUTURE_TOLERANCE = timedelta(minutes=2)
 _CONFIRMED_AFTER = timedelta(minutes=10)
+A_ZERO = 5  # a fall to 0 from this many or more is held
+FAULTY_AROUND = timedelta(days=1)  # X's false zeros of all posts were of one day
+_ZERO_LASTS = timedelta(days=3)  # ours: three times the longest that X is known to have served one
+ZERO_DOUBTED = timedelta(days=7)
+_ZERO_DAYS = 3  # on so many days it must have been read
+FALSE_ZERO = "false_zero"
 
 
 class ReadingVerdict(StrEnum):
@@ -37,16 +46,33 @@ class Known:
 
 @dataclass(frozen=True)
 class Held:
-    """An earlier reading of the same post that was held as suspect, with the rules that held it."""
+    """An earlier reading of the same post that was held as suspect, with the rules that held it.
+
+    ``selector``: how it was read, as ``Reading.selector`` (None: not known).
+    """
 
     observed_at: datetime
     counters: dict[str, int | None]
     reasons: tuple[str, ...]
+    selector: str | None = None
+
+    @property
+    def rules(self) -> frozenset[str]:
+        return rules_of(self.reasons)
+
+
+def rules_of(reasons: Sequence[str]) -> frozenset[str]:
+    """The names of the rules in the reasons of a judgement."""
+    return frozenset(reason.split(":")[0] for reason in reasons)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of the post that was asked for. ``history`` and ``held`` are oldest first."""
+    """What is known of the post that was asked for. ``history`` and ``held`` are oldest first.
+
+    ``zeros_elsewhere``: when other posts were held for a fall to 0, in order; with one of them within a day the site is
+    at fault: a fall to 0 from any number is held, and no other way of reading confirms it.
+    """
 
     tweet_id: str
     account: str
@@ -55,6 +81,11 @@ class Expected:
     network: Network = Network.X
     history: Sequence[Known] = ()
     held: Sequence[Held] = ()
+    zeros_elsewhere: Sequence[datetime] = ()
+
+    def site_at_fault(self, at: datetime) -> bool:
+        first = bisect_left(self.zeros_elsewhere, at - FAULTY_AROUND)
+        return first < len(self.zeros_elsewhere) and self.zeros_elsewhere[first] <= at + FAULTY_AROUND
 
 
 @dataclass(frozen=True)
@@ -133,17 +164,26 @@ def _suspect(attempt: Attempt, expected: Expected) -> list[str]:
         found.append(f"views_fell: {top_views} before, {views} now")
     last = earlier[-1]
     age = attempt.observed_at - last.observed_at
+    at_fault = expected.site_at_fault(attempt.observed_at)
     for name in COUNTERS:
-        before, value = last.counters[name], counters.value(name)
-        if before is None or value is None:
+        value, before = counters.value(name), last.counters[name]
+        if value is None:
             continue
-        if before >= 5 and _reach(attempt, name) == 0:
-            found.append(f"false_zero: {name} {before} before, 0 now")
+        known = _last_known(earlier, name)
+        if known is not None and known >= (1 if at_fault else A_ZERO) and _reach(attempt, name) == 0:
+            found.append(f"{FALSE_ZERO}: {name} {known} before, 0 now")
+        elif before is None:
+            continue
         elif name != "views" and age <= timedelta(days=3) and before - _reach(attempt, name) > max(3, 0.1 * before):
             found.append(f"{name}_fell: {before} before, {value} now")
         elif value > 1_000 and value > 50 * max(before, 1) and name == "views" and age <= timedelta(minutes=10):
             found.append(f"views_jumped: {before} before, {value} now, within {age}")
     return found
+
+
+def _last_known(earlier: Sequence[Known], name: str) -> int | None:
+    """A counter's value in the last reading that shows it."""
+    return next((k.counters[name] for k in reversed(earlier) if k.counters[name] is not None), None)
 
 
 def _reach(attempt: Attempt, name: str) -> int:
@@ -153,21 +193,67 @@ def _reach(attempt: Attempt, name: str) -> int:
 
 
 def _confirmed(attempt: Attempt, expected: Expected, suspect: tuple[str, ...]) -> bool:
-    """Whether an earlier reading, at least 10 minutes older, was held for the same rules with about the same values.
+    """Whether earlier readings, which were held too, show that a suspect one is right.
 
     One that an accepted reading came after is refuted by it: X serves false zeros again and again, a day long.
     """
-    rules = {reason.split(":")[0] for reason in suspect}
-    accepted = max((k.observed_at for k in expected.history if k.observed_at < attempt.observed_at), default=None)
-    for held in expected.held:
-        if attempt.observed_at - held.observed_at < _CONFIRMED_AFTER:
-            continue
-        if accepted is not None and accepted > held.observed_at:
-            continue
-        same_rules = {reason.split(":")[0] for reason in held.reasons} == rules
-        if same_rules and all(_close(held.counters[name], attempt.reading.counters.value(name)) for name in COUNTERS):
-            return True
-    return False
+    rules = rules_of(suspect)
+    earlier = [k for k in expected.history if k.observed_at < attempt.observed_at]
+    accepted = max((k.observed_at for k in earlier), default=None)
+    held = [
+        h for h in expected.held if h.observed_at <= attempt.observed_at and (not accepted or h.observed_at > accepted)
+    ]
+    zeros = [reason.split()[1] for reason in suspect if reason.startswith(f"{FALSE_ZERO}:")]
+    others = rules - {FALSE_ZERO}
+    if zeros and not _zeros_stand(attempt, expected, zeros, held, earlier):
+        return False
+    return not others or any(
+        attempt.observed_at - h.observed_at >= _CONFIRMED_AFTER
+        and h.rules - {FALSE_ZERO} == others
+        and all(_close(h.counters[name], attempt.reading.counters.value(name)) for name in COUNTERS)
+        for h in held
+    )
+
+
+def _zeros_stand(
+    attempt: Attempt, expected: Expected, zeros: list[str], held: list[Held], earlier: list[Known]
+) -> bool:
+    """Whether counters that fell to 0 are believed: another way of reading agrees, or days have passed.
+
+    The other way counts only while no other post is at zero: what X serves wrong is wrong on the page, too. The days
+    count only without a held reading between that shows such a counter above 0; they are more while another counter
+    rises, since a post that people go on to like hardly lost all its replies.
+    """
+    same: list[Held] = []
+    for h in held:
+        if any(h.counters[name] for name in zeros):
+            same = []
+        elif all(h.counters[name] == 0 for name in zeros):
+            same.append(h)
+    way = way_of_reading(attempt.reading.selector)
+    times = [*(h.observed_at for h in same), attempt.observed_at]
+    at_fault = any(expected.site_at_fault(at) for at in times)
+    if not at_fault and way is not None and any(way_of_reading(h.selector) not in (None, way) for h in same):
+        return True
+    if len({at.date() for at in times}) < _ZERO_DAYS:
+        return False
+    values = attempt.reading.counters.values()
+    rise = any(
+        (values[name] or 0) > (_last_known(earlier, name) or 0)
+        for name in COUNTERS
+        if name != "views"  # views never fall
+    )
+    lasts = ZERO_DOUBTED if rise else _ZERO_LASTS
+    return times[-1] - times[0] >= lasts
+
+
+def way_of_reading(selector: str | None) -> str | None:
+    """What a selector's readings are made of: two ways that agree are more than one asked twice. None: not known."""
+    if selector is None or selector == "parquet":  # a file of readings does not say how they were made
+        return None
+    if selector.startswith("xhr:"):
+        return "answer"
+    return {"labels": "page", "ld+json": "page"}.get(selector, selector)
 
 
 def _close(held: int | None, now: int | None) -> bool:

@@ -40,6 +40,7 @@ from extract.staging.bulk_rules import (
     BulkLoadRequest,
     accepted_sql,
     fast_sql,
+    faulty_hours_sql,
     flagged_sql,
     held_sql,
     incoming_sql,
@@ -47,8 +48,9 @@ from extract.staging.bulk_rules import (
     next_sql,
     quoted,
     twice_sql,
+    zeros_sql,
 )
-from extract.staging.known_state import candidates, expectations
+from extract.staging.known_state import candidates, expectations, zeros_held
 from extract.staging.tables import DATASET, snapshot_row
 from extract.summary import Summary
 from extract.validate import CLOCK_TOLERANCE, Expected, Held, Judgement, Known, ReadingVerdict, judge
@@ -78,6 +80,7 @@ def load_snapshots(pipeline: dlt.Pipeline, asked: BulkLoadRequest, summary: Summ
         try:
             bulk.read()
             bulk.note_stored(_stored(client.sql_client, bulk.first, bulk.last))
+            bulk.note_zeros(zeros_held(pipeline))
             bulk.sort_out()
             with tempfile.TemporaryDirectory(prefix="levelset-") as folder:
                 bulk.judge_odd_ones(pipeline, Path(folder) / "judged.jsonl")
@@ -97,9 +100,9 @@ class _Bulk:
 
     ``incoming``: the file's rows with our names and types, ``bad`` saying why a row cannot be judged at all;
     ``known``: the posts of content_metadata, ``plain`` where nothing of the post itself calls for a closer look;
-    ``stored``: the snapshots that staging has, by table; ``slow``: the posts to judge row by row; ``open_rows``: the
-    rows of those where only some need a look; ``judged``: the rows that had one; ``accepted`` and ``held``: what is to
-    be loaded into each table.
+    ``stored``: the snapshots that staging has, by table; ``zeros``: the posts that fell to 0, and when; ``slow``: the
+    posts to judge row by row; ``open_rows``: the rows of those where only some need a look; ``judged``: the rows that
+    had one; ``accepted`` and ``held``: what is to be loaded into each table.
     """
 
     def __init__(self, scratch: duckdb.DuckDBPyConnection, asked: BulkLoadRequest, posts: dict[str, Candidate]) -> None:
@@ -141,6 +144,13 @@ class _Bulk:
     def note_stored(self, ids: list[tuple[str, bool]]) -> None:
         """Make ``stored``: (snapshot id, whether it is in quarantine)."""
         self._fill("stored(snapshot_id varchar, quarantined boolean)", ids)
+
+    def note_zeros(self, held: list[tuple[str, datetime]]) -> None:
+        """Make ``zeros``, the falls to 0 of the file and those that staging ``held``, and ``faulty_hours`` of them."""
+        found = self._scratch.execute(zeros_sql()).fetchall()
+        self._zeros = sorted({*found, *held}, key=itemgetter(1))
+        self._fill("zeros(tweet_id varchar, fell_at timestamptz)", self._zeros)
+        self._scratch.execute(f"create or replace temp table faulty_hours as {faulty_hours_sql('zeros')}")
 
     def sort_out(self) -> None:
         """Make ``slow``, the posts to judge row by row, and ``open_rows``: those of posts on which a rule may fire."""
@@ -253,7 +263,7 @@ class _Bulk:
         by_post = ((tweet_id, list(of_it)) for tweet_id, of_it in groupby(rows, key=itemgetter("tweet_id")))
         while batch := list(islice(by_post, _POSTS_AT_ONCE)):
             posts = [self._posts[tweet_id] for tweet_id, _ in batch]
-            known = expectations(pipeline, posts, self._asked.account, self._asked.network)
+            known = expectations(pipeline, posts, self._asked.account, self._zeros, self._asked.network)
             for tweet_id, of_it in batch:
                 new = {row["snapshot_id"]: row for row in of_it if row["snapshot_id"] not in done}
                 done.update(new)
@@ -281,7 +291,14 @@ class _Bulk:
 
     def _expected(self, tweet_id: str) -> Expected:
         post = self._posts[tweet_id]
-        return Expected(tweet_id, self._asked.account, post.posted_at, post.target_tweet_id, self._asked.network)
+        return Expected(
+            tweet_id=tweet_id,
+            account=self._asked.account,
+            posted_at=post.posted_at,
+            target_tweet_id=post.target_tweet_id,
+            network=self._asked.network,
+            zeros_elsewhere=[at for post_at_zero, at in self._zeros if post_at_zero != tweet_id],
+        )
 
     def _fill(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         """A temporary table, ``name(columns with types)``, with rows; as lists: one by one is slow in DuckDB."""
@@ -297,15 +314,15 @@ def _counters(row: _Row) -> dict[str, int | None]:
 
 
 def _before(at: datetime, since: int | None, *told: int | None) -> list[Known]:
-    """The accepted readings that ``judge`` looks at: the last one, ``since`` microseconds before, and one with the most
-    views (``told``'s last).
+    """The accepted readings that ``judge`` looks at: the last one, ``since`` microseconds before, one with what each
+    counter was when it was last read, and one with the most views (``told``: those, in this order).
     """
     if since is None:
         return []
-    *counters, most_views = told
     before = at - timedelta(microseconds=since)
+    last, known, [most_views] = told[: len(COUNTERS)], told[len(COUNTERS) : -1], told[-1:]
     most = {**dict.fromkeys(COUNTERS), "views": most_views}
-    return [Known(before, most), Known(before, dict(zip(COUNTERS, counters, strict=True)))]
+    return [Known(before, most), *(Known(before, dict(zip(COUNTERS, values, strict=True))) for values in (known, last))]
 
 
 def _reading(row: _Row) -> Reading:

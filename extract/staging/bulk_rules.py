@@ -20,7 +20,7 @@ from extract.errors import ExtractError
 from extract.reading.post_ids import Network
 from extract.reading.record import COUNTERS, READ, Status
 from extract.staging.tables import TABLES
-from extract.validate import FUTURE_TOLERANCE
+from extract.validate import A_ZERO, FAULTY_AROUND, FUTURE_TOLERANCE, ZERO_DOUBTED
 
 SOURCE = "parquet"
 _WHOLE = ("BIGINT", "TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
@@ -150,6 +150,41 @@ def flagged_sql(asked: BulkLoadRequest) -> str:
     """
 
 
+def zeros_sql() -> str:
+    """When a counter of a post of ours is 0 that was ``A_ZERO`` or more when it was last above 0, some days before."""
+    fell = " or ".join(
+        f"({name} = 0 and {name}_above >= {A_ZERO} and instant - {name}_at <= {ZERO_DOUBTED // _MICROSECOND})"
+        for name in COUNTERS
+    )
+    once = " or ".join(f"(min({name}) = 0 and max({name}) >= {A_ZERO})" for name in COUNTERS)
+    above = ", ".join(
+        f"last_value(nullif({name}, 0) ignore nulls) over of_post as {name}_above,"
+        f" last_value(case when {name} > 0 then instant end ignore nulls) over of_post as {name}_at"
+        for name in COUNTERS
+    )
+    return f"""
+        with ours as (
+            select *, epoch_us(collected_at) as instant from incoming semi join known using (tweet_id) where bad is null
+        )
+        select distinct tweet_id, collected_at from (
+            select *, {above}
+            from ours semi join (select tweet_id from ours group by tweet_id having {once}) using (tweet_id)
+            window of_post as (partition by tweet_id order by instant)
+        )
+        where {fell}
+        order by collected_at
+    """
+
+
+def faulty_hours_sql(zeros: str) -> str:
+    """The hours since 1970 on which the site is at fault, and one more. ``zeros``: a table with ``fell_at``."""
+    around = FAULTY_AROUND // timedelta(hours=1) + 1
+    return f"""
+        select distinct epoch_us(fell_at) // {_HOUR} + away as faulty
+        from {zeros}, (select unnest(range(-{around}, {around + 1})) as away)
+    """
+
+
 def twice_sql() -> str:
     """The posts of which the file has a snapshot id twice."""
     return """
@@ -172,7 +207,9 @@ def next_sql(values: str) -> str:
             where {_fires_sql()} and (upto.decided is null or collected_at > upto.decided)
             qualify row_number() over (partition by post order by instant) = 1
         )
-        select {values}, since_before, {", ".join(f"{name}_before" for name in COUNTERS)}, most_views
+        select
+            {values}, since_before, {", ".join(f"{name}_before" for name in COUNTERS)},
+            {", ".join(f"{name}_known" for name in COUNTERS)}, most_views
         from firing left join lateral (
             select max(views) as most_views from open_rows
             where open_rows.tweet_id = firing.tweet_id and open_rows.collected_at < firing.collected_at
@@ -185,9 +222,11 @@ def _sequence_sql(rows: str) -> str:
     counters; the fewer and narrower their other columns, the faster they are sorted.
     """
     before = ", ".join(f"lag({name}) over of_post as {name}_before" for name in COUNTERS)
+    known = ", ".join(f"lag({name} ignore nulls) over of_post as {name}_known" for name in COUNTERS)
     return f"""
         select
-            *, {before},
+            *, {before}, {known},
+            instant // {_HOUR} in (select faulty from faulty_hours) as at_fault,
             instant - lag(instant) over of_post as since_before,
             lag(views ignore nulls) over of_post as views_last
         from ({rows})
@@ -197,7 +236,7 @@ def _sequence_sql(rows: str) -> str:
 
 def _fires_sql() -> str:
     """Whether a rule may hold a row; any fall of the views is looked at, which rules on their maximum."""
-    fell = [f"({name}_before >= 5 and {name} = 0)" for name in COUNTERS]
+    fell = [f"({name} = 0 and {name}_known >= case when at_fault then 1 else {A_ZERO} end)" for name in COUNTERS]
     fell += [
         f"({name}_before - {name} > greatest(3, 0.1e0 * {name}_before) and since_before <= {_micros(days=3)})"
         for name in COUNTERS
@@ -207,8 +246,12 @@ def _fires_sql() -> str:
     return f"coalesce(likes > views or {' or '.join(fell)} or views < views_last or ({jumped}), false)"
 
 
+_MICROSECOND = timedelta(microseconds=1)
+_HOUR = timedelta(hours=1) // _MICROSECOND
+
+
 def _micros(**span: int) -> int:
-    return timedelta(**span) // timedelta(microseconds=1)
+    return timedelta(**span) // _MICROSECOND
 
 
 def _warnings_sql() -> str:

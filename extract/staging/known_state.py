@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from extract.due import Candidate
 from extract.reading.post_ids import Network, PostId
 from extract.reading.record import COUNTERS
 from extract.staging.tables import DATASET
-from extract.validate import Expected, Held, Known
+from extract.validate import FALSE_ZERO, Expected, Held, Known
 
 _POSTED = f"""
     select tweet_id, decision_id, decision_type, posted_at, target_tweet_id, thread_tweet_ids
@@ -28,7 +28,6 @@ _TAKEN = f"""
     from {DATASET}.real_tweet_metrics
     group by tweet_id, collection_phase, validation_passed
 """
-_TRIED = f"select tweet_id, verdict, max(collected_at) from {DATASET}.quarantined_metrics group by tweet_id, verdict"
 _GONE = f"""
     with read_last as (
         select tweet_id, max(collected_at) as at from {DATASET}.real_tweet_metrics where validation_passed
@@ -48,10 +47,21 @@ _HISTORY = f"""
     order by tweet_id, collected_at
 """
 _HELD = f"""
-    select tweet_id, collected_at, {_COUNTERS}, anomaly_reasons
+    select tweet_id, collected_at, {_COUNTERS}, anomaly_reasons, selector_used
     from {DATASET}.quarantined_metrics
     where verdict = 'suspect' and tweet_id in ({{ids}})
     order by tweet_id, collected_at
+"""
+_IS_ZERO = f"strpos(cast(anomaly_reasons as varchar), '{FALSE_ZERO}:') > 0"
+_TRIED = f"""
+    select tweet_id, verdict, verdict = 'suspect' and {_IS_ZERO}, max(collected_at)
+    from {DATASET}.quarantined_metrics
+    group by 1, 2, 3
+"""
+_ZEROS = f"""
+    select tweet_id, collected_at from {DATASET}.quarantined_metrics
+    where verdict = 'suspect' and {_IS_ZERO}
+    order by collected_at
 """
 _BATCH = 500  # ids a query
 
@@ -73,10 +83,11 @@ def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Can
     taken: defaultdict[str, set[tuple[str, datetime]]] = defaultdict(set)
     last: dict[str, datetime] = {}
     held: dict[str, datetime] = {}
-    for tweet_id, verdict, at in tried_rows:
+    zeros: dict[str, datetime] = {}
+    for tweet_id, verdict, zero, at in tried_rows:
         last[tweet_id] = max(at, last.get(tweet_id, at))
         if verdict == "suspect":
-            held[tweet_id] = at
+            (zeros if zero else held)[tweet_id] = at
     for tweet_id, phase, passed, first_at, last_at in taken_rows:
         last[tweet_id] = max(last_at, last.get(tweet_id, last_at))
         if passed:
@@ -97,6 +108,7 @@ def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Can
                     last_collected_at=last.get(tweet_id),
                     taken=tuple(taken.get(tweet_id, ())),
                     held_at=_later(held.get(tweet_id), read.get(tweet_id)),
+                    zero_at=_later(zeros.get(tweet_id), read.get(tweet_id)),
                     gone=gone.get(tweet_id),
                 )
     return list(found.values())
@@ -108,9 +120,16 @@ def _later(held: datetime | None, read: datetime | None) -> datetime | None:
 
 
 def expectations(
-    pipeline: dlt.Pipeline, chosen: Iterable[Candidate], account: str, network: Network = Network.X
+    pipeline: dlt.Pipeline,
+    chosen: Iterable[Candidate],
+    account: str,
+    zeros: Sequence[tuple[str, datetime]],
+    network: Network = Network.X,
 ) -> dict[str, Expected]:
-    """What the validator must know of each chosen post: its clock, its accepted history, its held readings."""
+    """What the validator must know of each chosen post: its clock, its accepted history, its held readings.
+
+    ``zeros``: the posts that were held for a fall to 0, and when, in the order of time.
+    """
     posts = {candidate.tweet_id: candidate for candidate in chosen}
     history: defaultdict[str, list[Known]] = defaultdict(list)
     held: defaultdict[str, list[Held]] = defaultdict(list)
@@ -121,9 +140,9 @@ def expectations(
             places = ", ".join(["%s"] * len(batch))
             for tweet_id, at, *values in client.execute_sql(_HISTORY.format(ids=places), *batch) or []:
                 history[tweet_id].append(Known(at, dict(zip(COUNTERS, values, strict=True))))
-            for tweet_id, at, *values, reasons in client.execute_sql(_HELD.format(ids=places), *batch) or []:
+            for tweet_id, at, *values, reasons, selector in client.execute_sql(_HELD.format(ids=places), *batch) or []:
                 counters = dict(zip(COUNTERS, values, strict=True))
-                held[tweet_id].append(Held(at, counters, tuple(_listed(reasons))))
+                held[tweet_id].append(Held(at, counters, tuple(_listed(reasons)), selector))
     return {
         tweet_id: Expected(
             tweet_id=tweet_id,
@@ -133,9 +152,16 @@ def expectations(
             network=network,
             history=history[tweet_id],
             held=held[tweet_id],
+            zeros_elsewhere=[at for post, at in zeros if post != tweet_id],
         )
         for tweet_id, candidate in posts.items()
     }
+
+
+def zeros_held(pipeline: dlt.Pipeline) -> list[tuple[str, datetime]]:
+    """The posts that were held for a fall to 0, and when, in the order of time."""
+    with pipeline.sql_client() as client:
+        return [(str(tweet_id), at) for tweet_id, at in client.execute_sql(_ZEROS) or []]
 
 
 def _listed(value: Any) -> list[str]:

@@ -29,7 +29,7 @@ from extract.staging.bulk_load import load_snapshots
 from extract.staging.bulk_rules import BulkLoadRequest
 from extract.staging.collect_and_validate import Rows, read_and_judge
 from extract.staging.content_columns import Content, ContentScreen
-from extract.staging.known_state import candidates, expectations
+from extract.staging.known_state import candidates, expectations, zeros_held
 from extract.staging.tables import DATASET, TABLES, columns, evolved_columns
 from extract.summary import Summary
 
@@ -92,7 +92,7 @@ def run(
         log.info("Found %d posts to check", len(chosen))
         if chosen:
             posts = [item.candidate for item in chosen]
-            known = expectations(pipeline, posts, account, source.network)
+            known = expectations(pipeline, posts, account, zeros_held(pipeline), source.network)
             _load(pipeline, read_and_judge(source, chosen, known, now, summary, tick), summary)
         if source.wall is not None:
             summary.wall = f"{source.wall.status.value}: {source.wall.detail or 'the site asks to stop'}"

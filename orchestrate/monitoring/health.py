@@ -34,6 +34,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "overdue": (2, 4),  # turns of its schedule that a post has waited
     "loads": (1, 2),  # 1: a package waits for the next run, 2: rows were refused for good
     "quarantined": (0.05, 0.2),  # share of the last day's readings
+    "zeros": (1, 2),  # posts held in the last day for a fall to 0: several at once are the site's fault
     "open_drift": (1, 1),  # models whose latest verdict is drift
     "unproven": (24, 72),  # hours since a model was last judged level or drifted
     "slot_lag": (1024, 4096),  # MB of WAL that our replication slots hold back
@@ -149,6 +150,7 @@ def _looks(target: Target, now: datetime) -> Iterator[tuple[str, Callable[[], _F
     yield "overdue", lambda: _overdue(pipeline, now)
     yield "loads", lambda: _loads(pipeline)
     yield "quarantined", lambda: _quarantined(pipeline, now)
+    yield "zeros", lambda: _zeros(pipeline, now)
     yield "open_drift", lambda: _open_drift(target)
     yield "unproven", lambda: _unproven(target, now)
     if target.name != "duckdb":
@@ -195,6 +197,21 @@ def _quarantined(pipeline: Any, now: datetime) -> _Found:
     if held + taken == 0:
         return None, "nothing was read in the last 24 hours"
     return round(held / (held + taken), 4), f"{held} of {held + taken} readings of the last 24 hours are held"
+
+
+def _zeros(pipeline: Any, now: datetime) -> _Found:
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    from extract.staging.known_state import zeros_held
+
+    try:
+        held = zeros_held(pipeline)
+    except DatabaseUndefinedRelation:
+        return None, "nothing was loaded yet"
+    posts = {tweet_id for tweet_id, at in held if at > now - timedelta(hours=24)}
+    if not posts:
+        return 0, "no counter fell to 0"
+    return len(posts), f"{len(posts)} posts are held for a fall to 0, first {min(posts)}: is the site at fault?"
 
 
 def _latest_verdicts(target: Target) -> dict[str, tuple[str, str]]:

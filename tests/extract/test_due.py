@@ -65,6 +65,14 @@ def test_a_suspect_reading_is_due_for_confirmation_ten_minutes_later() -> None:
     assert scheduled(replace(held, held_at=NOW - timedelta(hours=30))) == []
 
 
+def test_a_fall_to_zero_is_read_again_daily() -> None:
+    held = post(24 * 40, ("scheduled", 30), last=25, name="held")
+
+    assert scheduled(held) == []
+    assert scheduled(replace(held, zero_at=NOW - timedelta(hours=25))) == ["held"]
+    assert scheduled(replace(held, zero_at=NOW - timedelta(hours=23))) == []
+
+
 @pytest.mark.parametrize("job", ["scheduled", "velocity", "comprehensive", "detailed"])
 def test_a_post_found_gone_twice_a_day_apart_is_asked_for_no_more(job: str) -> None:
     there = post(24.2)

@@ -79,7 +79,14 @@ def test_a_job_runs_end_to_end_with_one_line_and_one_exit_code(project: Path) ->
         return {finding["check"]: finding["state"] for finding in found["findings"]} | {"": found["state"]}
 
     # twenty of three hundred posts are read: the others are overdue, and nothing else is wrong
-    others = {"loads": "ok", "quarantined": "ok", "open_drift": "ok", "unproven": "ok", "disk_used": "ok"}
+    others = {
+        "loads": "ok",
+        "quarantined": "ok",
+        "zeros": "ok",
+        "open_drift": "ok",
+        "unproven": "ok",
+        "disk_used": "ok",
+    }
     assert health("--prometheus", "levelset.prom", code=1) == {"": "fail", "overdue": "fail", **others}
     assert 'levelset_health_state{check="overdue",target="duckdb"} 2' in (project / "levelset.prom").read_text()
     lock = project / ".levelset" / "dlt" / "run.lock"

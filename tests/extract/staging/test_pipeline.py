@@ -114,16 +114,36 @@ def test_every_attempt_is_one_row_and_the_summary_counts_them(pipeline: dlt.Pipe
     assert summary.line() == "Metrics collection complete: 2 updated, 1 skipped, 1 of them held in quarantine, 1 failed"
 
 
-def test_a_false_zero_is_held_until_it_is_confirmed(pipeline: dlt.Pipeline) -> None:
-    times = [NOW + timedelta(minutes=40 * i) for i in range(3)]
-    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=37)}, times[0]), at=times[0], content=posted)
-    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, times[1]), at=times[1])
-    assert rows(pipeline, f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'") == [(37,)]
+def test_a_false_zero_is_held_until_days_have_passed(pipeline: dlt.Pipeline) -> None:
+    """What confirms it comes from the quarantine table, where each run finds what the runs before it held."""
+    taken = f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}' order by collected_at"
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=37)}, NOW), content=posted)
+    for hours in (1, 24, 48, 72):
+        at = NOW + timedelta(hours=hours)
+        collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, at), at=at)
+        assert rows(pipeline, taken) == [(37,)]
+    at = NOW + timedelta(hours=73)
+    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, at), at=at)
+    assert rows(pipeline, taken) == [(37,), (0,)]
 
-    collect(pipeline, Scripted({IDS[0]: read(IDS[0], replies=0)}, times[2]), at=times[2])
 
-    accepted = rows(pipeline, f"select replies from staging.real_tweet_metrics where tweet_id = '{IDS[0]}' order by 1")
-    assert accepted == [(0,), (37,)]
+def test_zeros_of_several_posts_are_the_sites_fault(pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """Then a fall from a small number is held too, whichever post was read first; the day after it is believed."""
+    small, large, other = IDS[:3]
+    known = {small: read(small, replies=3), large: read(large, replies=37), other: read(other, replies=8)}
+    collect(pipeline, Scripted(known, NOW), content=posted)
+    at = NOW + timedelta(hours=1)
+    zeros = {small: read(small, replies=0), large: read(large, replies=0), other: read(other)}
+    collect(pipeline, Scripted(zeros, at), at=at)
+    held = "select tweet_id, anomaly_reasons from staging.quarantined_metrics"
+    assert {tweet_id for tweet_id, _ in rows(pipeline, held)} == {small, large}
+    assert "The site is at fault: 2 posts fell to 0 in this run" in caplog.text
+
+    taken = f"select replies from staging.real_tweet_metrics where tweet_id = '{small}' order by collected_at"
+    for hours, found in ((20, [(3,)]), (26, [(3,), (0,)])):
+        at = NOW + timedelta(hours=hours)
+        collect(pipeline, Scripted({small: read(small, replies=0)}, at), at=at)
+        assert rows(pipeline, taken) == found
 
 
 def test_content_that_does_not_fit_is_kept_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
