@@ -194,12 +194,16 @@ def twice_sql() -> str:
 
 
 def next_sql(values: str) -> str:
-    """Of each post in play, the first row after ``upto`` on which a rule fires, with the accepted reading before it and
-    the most views of all before it. ``open_rows``: their rows that are not held, ``upto``: until when each is decided.
+    """Of each post in play, the first row after ``upto`` on which a rule fires, with the accepted reading before it,
+    what each counter was when last read, and the most views of all before it. ``open_rows``: their rows that are not
+    held, ``upto``: until when each is decided.
     """
     in_play = """
         select *, tweet_id as post, epoch_us(collected_at) as instant from open_rows semi join playing using (tweet_id)
     """
+    last_read = ", ".join(
+        f"arg_max({name}, collected_at) filter ({name} is not null) as {name}_known" for name in COUNTERS
+    )
     return f"""
         with sequence as ({_sequence_sql(in_play)}),
         firing as (
@@ -211,7 +215,8 @@ def next_sql(values: str) -> str:
             {values}, since_before, {", ".join(f"{name}_before" for name in COUNTERS)},
             {", ".join(f"{name}_known" for name in COUNTERS)}, most_views
         from firing left join lateral (
-            select max(views) as most_views from open_rows
+            select max(views) as most_views, {last_read}
+            from open_rows
             where open_rows.tweet_id = firing.tweet_id and open_rows.collected_at < firing.collected_at
         ) on true
     """
@@ -222,10 +227,9 @@ def _sequence_sql(rows: str) -> str:
     counters; the fewer and narrower their other columns, the faster they are sorted.
     """
     before = ", ".join(f"lag({name}) over of_post as {name}_before" for name in COUNTERS)
-    known = ", ".join(f"lag({name} ignore nulls) over of_post as {name}_known" for name in COUNTERS)
     return f"""
         select
-            *, {before}, {known},
+            *, {before},
             instant // {_HOUR} in (select faulty from faulty_hours) as at_fault,
             instant - lag(instant) over of_post as since_before,
             lag(views ignore nulls) over of_post as views_last
@@ -235,8 +239,14 @@ def _sequence_sql(rows: str) -> str:
 
 
 def _fires_sql() -> str:
-    """Whether a rule may hold a row; any fall of the views is looked at, which rules on their maximum."""
-    fell = [f"({name} = 0 and {name}_known >= case when at_fault then 1 else {A_ZERO} end)" for name in COUNTERS]
+    """Whether a rule may hold a row; any fall of the views is looked at, which rules on their maximum, and any 0 after
+    a reading without that counter.
+    """
+    below = f"case when at_fault then 1 else {A_ZERO} end"
+    fell = [
+        f"({name} = 0 and since_before is not null and coalesce({name}_before, {A_ZERO}) >= {below})"
+        for name in COUNTERS
+    ]
     fell += [
         f"({name}_before - {name} > greatest(3, 0.1e0 * {name}_before) and since_before <= {_micros(days=3)})"
         for name in COUNTERS
