@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +27,7 @@ from reconcile.dbt.rendering import as_a_build, marked_literals
 from reconcile.dbt.surroundings import run_words, why_not_as_compiled
 from reconcile.dbt.versions import check_release
 from reconcile.definition.microbatch import batches_of
-from reconcile.definition.model import Definition, Node
+from reconcile.definition.model import Definition, Node, UpstreamTable
 from reconcile.definition.splice import mentions, splice
 from reconcile.engines.factory import Connection
 from reconcile.errors import ProjectError
@@ -130,6 +130,7 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
     if not chosen:
         raise ProjectError(_nothing_selected(options, manifest))
     before_connect(connection_of(options, root).target, root)
+    never_refreshed = {unique_id for unique_id, node in models.items() if node.config.full_refresh is False}
     # config(full_refresh=false) beats the flag in dbt, and is common: both are set
     for node in models.values():
         node.config.full_refresh = True
@@ -157,6 +158,8 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
         replace(
             _definition(manifest.nodes[unique_id], nodes, options, loads, differs.get(unique_id)),
             incremental_sql=partial(_incremental_sql, options, manifest, unique_id, root),
+            never_refreshed=unique_id in never_refreshed,
+            upstream_tables=_upstream_tables(unique_id, models, never_refreshed) if deep else (),
         )
         for unique_id in sorted(chosen)
     )
@@ -286,6 +289,17 @@ def _closure(chosen: list[str], models: Mapping[str, Any]) -> list[str]:
     for unique_id in chosen:
         visit(unique_id)
     return list(found)
+
+
+def _upstream_tables(
+    unique_id: str, models: Mapping[str, Any], never_refreshed: Collection[str]
+) -> tuple[UpstreamTable, ...]:
+    """The incremental models above this one; dbt replaces any other table in every build."""
+    return tuple(
+        UpstreamTable(models[above].name, models[above].relation_name, above in never_refreshed)
+        for above in _closure([unique_id], models)
+        if above != unique_id and models[above].config.materialized == "incremental"
+    )
 
 
 def _compiled(options: Options, manifest: Any, nodes: list[Any], root: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -36,6 +36,15 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class UpstreamTable:
+    """An incremental model that another one reads: a build reads its table, the definition contains its SQL instead."""
+
+    name: str
+    relation_name: str
+    never_refreshed: bool = False  # as of a definition
+
+
+@dataclass(frozen=True)
 class Definition:
     """A model to judge: ``sql`` is its definition; None with ``unverifiable`` saying why there is none."""
 
@@ -54,4 +63,6 @@ class Definition:
     # the definition over some rows of its sources only: relation -> a predicate on its rows
     over: Callable[[Mapping[str, str]], str] | None = None
     sources: Mapping[str, str | None] = field(default_factory=dict)  # what it reads -> its loaded_at_field
+    upstream_tables: tuple[UpstreamTable, ...] = ()
+    never_refreshed: bool = False  # full_refresh: false: its table may hold rows whose sources were purged
     incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run

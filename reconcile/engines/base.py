@@ -278,6 +278,12 @@ class Engine(Protocol):
         Triggers, rules, policies, constraints, and the foreign keys that refer to the table.
         """
 
+    def rewriters(self, relation_name: str) -> list[tuple[str, str]]:
+        """What may make a table hold other rows than were written to it, each as its kind and its name.
+
+        Enabled triggers of users on inserts, updates and deletes, rewrite rules, and child tables that inherit.
+        """
+
     def lock_table(self, relation_name: str) -> None:
         """Keep a table's columns and triggers as they are until the transaction ends; its rows can still be written."""
 

@@ -73,6 +73,9 @@ class PlainEngine:
     def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
         return []
 
+    def rewriters(self, relation_name: str) -> list[tuple[str, str]]:
+        return []
+
     def lock_table(self, relation_name: str) -> None:
         """Their transactions fail if another one changes the table."""
 

@@ -383,6 +383,9 @@ class PostgresEngine(PostgresSpelling):
     def table_rules(self, relation_name: str) -> list[tuple[str, str]]:
         return [(name, text) for name, text in self.rows(catalog.RULES, [self._oid(relation_name)])]
 
+    def rewriters(self, relation_name: str) -> list[tuple[str, str]]:
+        return [(kind, name) for kind, name in self.rows(catalog.REWRITERS, [self._oid(relation_name)])]
+
     def lock_table(self, relation_name: str) -> None:
         self._run(
             f"lock table {relation_name} in row exclusive mode"

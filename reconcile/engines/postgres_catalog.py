@@ -116,6 +116,23 @@ RULES = """
     from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped
     order by 1
 """
+# 28: the bits of tgtype for insert, delete and update; a trigger on truncate alone writes no row. An insert into a
+# partitioned table fires the triggers of its partitions, and a SELECT reads tables that inherit like partitions.
+REWRITERS = """
+    select distinct 'trigger', tgname::text
+    from pg_trigger
+    where tgrelid in (select $1::oid union select relid from pg_partition_tree($1::oid))
+      and not tgisinternal and tgenabled <> 'D' and tgtype & 28 <> 0
+      and tgfoid <> 'pg_catalog.suppress_redundant_updates_trigger'::regproc
+    union all
+    select 'rule', rulename::text from pg_rewrite
+    where ev_class = $1 and rulename <> '_RETURN' and ev_enabled <> 'D'
+    union all
+    select 'child table', inhrelid::regclass::text
+    from pg_inherits join pg_class on pg_class.oid = inhrelid
+    where inhparent = $1 and not relispartition
+    order by 1 desc, 2
+"""
 REFERENCES = """
     select conrelid::regclass::text,
            (select array_agg(a.attname::text order by k.place) from unnest(conkey) with ordinality as k (attnum, place)

@@ -147,6 +147,10 @@ def _warnings(engine: Engine, definition: Definition) -> Iterator[Diagnosis]:
             "its table has no statistics: the planner guesses, and progress is not told",
             f"analyze {definition.relation_name}",
         )
+    if rewriters := engine.rewriters(definition.relation_name):
+        named = ", ".join(f"{kind} {name}" for kind, name in rewriters)
+        said = f"its table has the {named}: if rows differ, it is unverified and not repaired"
+        yield Diagnosis(Level.WARNING, name, said, "write in the model's SQL what it does, and drop it")
     silent = [relation for relation, loaded_at in definition.sources.items() if loaded_at is None]
     if silent:
         yield Diagnosis(

@@ -20,6 +20,7 @@ from reconcile.errors import ReconcileError, RowsHidden
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
 from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
+from reconcile.model_check.rewriters import generates_columns, why_rewritten
 from reconcile.model_check.ties import why_ties_unknown
 from reconcile.report.model import Drift, NotCompared, Scope, TableReport, Verdict
 from reconcile.report.progress import Watcher, polled
@@ -123,6 +124,7 @@ class _FoundHere:
     ties_unknown: str | None = None  # why ties could not be looked for
     columns_compared: int | None = None
     not_compared: tuple[NotCompared, ...] = ()
+    rewritten: str | None = None  # what may have changed the rows that differ, other than dbt
 
     def because(self, note: str) -> _FoundHere:
         """With a note of why this was the way to judge it."""
@@ -130,8 +132,10 @@ class _FoundHere:
 
 
 def _why_undecided(definition: Definition, found: _FoundHere) -> str | None:
-    """Why a comparison without drift proves nothing; None if it proves the table level, or if it found drift."""
+    """Why a comparison proves nothing; None if it proves the table level, or if it found drift."""
     judged, scope = found.judged, found.scope
+    if found.rewritten is not None:
+        return found.rewritten
     if judged.drift.any():
         return None
     # a capture run compares no row if no key changed, or if the changed keys are gone on both sides
@@ -226,12 +230,14 @@ def _captured(
         audit = [key for key in capture.audit_keys(definition) if key not in set(keys)]
         whole = _prepared(engine, by_key)
         causes: dict[str, int] = {}
+        rewritten = None
         if keys or audit:
             prepared = narrowed_to_keys(whole, keys + audit)
             if len(keys) > _MANY and _dearer(engine, prepared, whole):
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
-            if judged.drift.of_rows():
+            rewritten = why_rewritten(engine, definition, prepared, judged)
+            if judged.drift.of_rows() and rewritten is None:
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
             prepared = whole
@@ -256,7 +262,7 @@ def _captured(
     if missed:
         reason += f"; {why}"
     scope = replace(scope, reason=reason, lsn=position)
-    return _FoundHere(judged, scope, causes, (), snapshot, unsettled, *_coverage(prepared))
+    return _FoundHere(judged, scope, causes, (), snapshot, unsettled, *_coverage(prepared), rewritten)
 
 
 def _may_be_empty(engine: Engine, definition: Definition, judged: Compared) -> bool:
@@ -301,14 +307,17 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         prepared = _prepared(engine, definition)
         if keys is not None:
             prepared = narrowed_to_keys(prepared, keys)
-        found = judge(engine, prepared, step=step, brief=asked.brief)
+        # a brief comparison does not tell which columns differ
+        brief = asked.brief and not generates_columns(prepared)
+        found = judge(engine, prepared, step=step, brief=brief)
+        rewritten = why_rewritten(engine, definition, prepared, found)
         moment = Moment(run.at, engine.xid())
         causes: dict[str, int] = {}
         hints: tuple[str, ...] = ()
-        if found.drift.of_rows() and not asked.brief and prepared.comparison.key:
+        if found.drift.of_rows() and not asked.brief and prepared.comparison.key and rewritten is None:
             found, causes = _explained(engine, definition, prepared, proof, found)
         late = causes.get(Cause.LATE, 0)
-        if not asked.brief:
+        if not asked.brief and rewritten is None:
             hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
     level = (
         unsettled is None
@@ -320,7 +329,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
     if proofs is not None and level and definition.over is not None:
         proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
     scope = _scope(definition, found, asked, keys, unsettled)
-    return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared))
+    return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared), rewritten)
 
 
 def _coverage(prepared: Prepared) -> tuple[int, tuple[NotCompared, ...]]:
