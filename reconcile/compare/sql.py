@@ -63,6 +63,7 @@ class Comparison:
     as_of: str | None = None
     functions: str = ""  # prefix of the engine's own functions: the user's search path may hold others of their names
     equal: str = "="  # the engine's own operator, for the same reason
+    keeps_extra: bool = False  # a row that only the table has is no part of a plan
 
 
 AsText = Callable[[str], str]
@@ -409,6 +410,7 @@ def planned_sql(comparison: Comparison, unique: bool) -> str:
     return (
         f"with {sides(comparison, copies(comparison, unique))}\nselect {selected}\n{joined(comparison)}\n"
         f"where {different_by_key(comparison, unique)} and not {_pending(comparison)}"
+        f"{' and e.present = 1' if comparison.keeps_extra else ''}"
     )
 
 

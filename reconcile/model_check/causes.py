@@ -33,6 +33,7 @@ class Cause(StrEnum):
     CORRECTED_UPSTREAM = "corrected_upstream"
     LOGIC_CHANGED = "logic_changed"
     PARTIAL_AGGREGATE = "partial_aggregate"
+    KEEPS_MORE = "keeps_more_than_source"
     DUPLICATE = "duplicate"
     MANUAL_EDIT = "manual_edit"
     UNKNOWN = "unknown"
@@ -55,6 +56,7 @@ class Evidence:
     former_is_actual: bool | None = None
     untouched: bool | None = None  # the table's row was written before the proof
     by_build: bool | None = None  # the transaction that wrote it also wrote rows that are right
+    never_refreshed: bool = False  # the model's full_refresh is false
 
 
 def cause_of(e: Evidence) -> Cause:
@@ -68,6 +70,8 @@ def cause_of(e: Evidence) -> Cause:
     if e.kind == "extra":
         if e.in_former:
             return Cause.LOGIC_CHANGED
+        if e.never_refreshed:
+            return Cause.KEEPS_MORE  # if all rows of a build lost their sources, by_build is False and proves nothing
         if e.untouched or e.by_build:
             return Cause.DELETED_UPSTREAM
         return Cause.MANUAL_EDIT if e.by_build is False else Cause.UNKNOWN
@@ -131,7 +135,10 @@ def find_causes(
         by_build = in_table[writer] > written[writer] if writer in in_table else None
         known = {name: row[name] for name in _FLAGS}
         untouched = int(writer) < proof.moment.xid if writer and proof and proof.moment.xid else None
-        return cause_of(Evidence(row["kind"], **known, untouched=untouched, by_build=by_build)).value
+        evidence = Evidence(
+            row["kind"], **known, untouched=untouched, by_build=by_build, never_refreshed=definition.never_refreshed
+        )
+        return cause_of(evidence).value
 
     counts: Counter[str] = Counter()
     for row in counted:

@@ -206,10 +206,25 @@ class RepairSession:
             return None
         watcher.phase(f"planning the repair of {definition.name}")
         planned = self._plan_table(definition, report, index)
+        if definition.never_refreshed:
+            self._keep_rows(definition, report, planned)
         if planned.written:
             return planned
         self._staged = None  # the only plan table of the session has none of the rows planned before
         return None
+
+    def _keep_rows(self, definition: Definition, report: TableReport, planned: PlannedTable) -> None:
+        """Note the rows that only the table of a never refreshed model has. Raises Refused if a plan would delete."""
+        never = "its full_refresh is false, so rows whose source was purged may be right and no repair deletes any"
+        if planned.deletes:
+            raise Refused(
+                f"{definition.name}: its repair needs {planned.deletes} deletions (rows without a key, or keys that "
+                f"occur more than once), but {never}: delete them by hand"
+            )
+        if report.drift.extra:
+            left = f"{report.drift.extra} rows that only the table has are left" if report.drift.extra > 1 else ""
+            left = left or "1 row that only the table has is left"
+            self._refuse(definition.name, Refused(f"{left}: {never}"))
 
     def _plan_table(self, definition: Definition, report: TableReport, index: int) -> PlannedTable:
         if report.schema_changes:

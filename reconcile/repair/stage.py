@@ -21,7 +21,7 @@ def stage(engine: Engine, definition: Definition, unique: bool, then: Callable[[
     ``unique``: no key is known to occur twice.
     """
     prepared = _prepared(engine, definition)
-    comparison = prepared.comparison
+    comparison = replace(prepared.comparison, keeps_extra=definition.never_refreshed)
     key = tuple(part.name for part in comparison.key)
     compared = tuple(column.name for column in comparison.columns if not column.ignored)
     named = key + tuple(column.name for column in comparison.columns)
