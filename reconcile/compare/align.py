@@ -101,7 +101,11 @@ def _key_part(
         return KeyPart(name, quote(name), right[name].collation, right[name].matched)
     for side, columns in (("definition", left), ("table", right)):
         if name not in columns and name.isidentifier():
-            raise NotComparable(f"the key column {name!r} is not in the {side}: its columns are {', '.join(columns)}")
+            other = next((column for column in columns if column.lower() == name.lower()), None)
+            spelled = f"; write it as it is spelled there, {other}, in meta.reconcile.key" if other else ""
+            raise NotComparable(
+                f"the key column {name!r} is not in the {side}: its columns are {', '.join(columns)}{spelled}"
+            )
     [column] = engine.query_columns(f"select ({name}) as key from (\n{expected_sql}\n) as side")
     return KeyPart(name, f"({name})", matched=column.matched)  # unique_key may be an SQL expression
 

@@ -11,6 +11,7 @@ import difflib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from argparse import Namespace
@@ -156,7 +157,9 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
     }
     definitions = tuple(
         replace(
-            _definition(manifest.nodes[unique_id], nodes, options, loads, differs.get(unique_id)),
+            _definition(
+                manifest.nodes[unique_id], nodes, options, loads, differs.get(unique_id), manifest.metadata.adapter_type
+            ),
             incremental_sql=partial(_incremental_sql, options, manifest, unique_id, root),
             never_refreshed=unique_id in never_refreshed,
             upstream_tables=_upstream_tables(unique_id, models, never_refreshed) if deep else (),
@@ -257,12 +260,12 @@ def _left_out(options: Options, manifest: Any, chosen: list[str], root: Path) ->
     found = _select(replace(options, exclude=()), manifest, root)
     nodes = [manifest.nodes[unique_id] for unique_id in sorted(set(found) - set(chosen))]
     why = f"--exclude {' '.join(options.exclude)}"
-    return tuple(Excluded(n.name, n.unique_id, why) for n in nodes if n.config.materialized == "incremental")
+    return tuple(Excluded(n.search_name, n.unique_id, why) for n in nodes if n.config.materialized == "incremental")
 
 
 def _nothing_selected(options: Options, manifest: Any) -> str:
     incremental = sorted(
-        node.name
+        node.search_name
         for node in manifest.nodes.values()
         if node.resource_type == "model" and node.config.materialized == "incremental"
     )
@@ -296,7 +299,7 @@ def _upstream_tables(
 ) -> tuple[UpstreamTable, ...]:
     """The incremental models above this one; dbt replaces any other table in every build."""
     return tuple(
-        UpstreamTable(models[above].name, models[above].relation_name, above in never_refreshed)
+        UpstreamTable(models[above].search_name, models[above].relation_name, above in never_refreshed)
         for above in _closure([unique_id], models)
         if above != unique_id and models[above].config.materialized == "incremental"
     )
@@ -400,19 +403,21 @@ class _Loads:
 
 
 def _definition(
-    node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads, differs: str | None
+    node: Any, nodes: Mapping[str, Node], options: Options, loads: _Loads, differs: str | None, adapter: str
 ) -> Definition:
     settings = settings_of(node)
-    key = settings.key or names_of(node.config.unique_key or []) or tuple(getattr(node, "primary_key", None) or ())
+    unique_key = tuple(_column_of(name, adapter) for name in names_of(node.config.unique_key or []))
+    key = settings.key or unique_key or tuple(getattr(node, "primary_key", None) or ())
     found = Definition(
         unique_id=node.unique_id,
-        name=node.name,
+        name=node.search_name,
         relation_name=node.relation_name or "",
         key=key,
         sql=None,
         contract=_contract(node),
         settings=settings,
         path=node.original_file_path,
+        version=None if node.version is None else str(node.version),
         declared_in=node.patch_path.partition("://")[2] if node.patch_path else None,
     )
     if node.language != "sql":
@@ -435,6 +440,16 @@ def _definition(
     as_of = splice(own, nodes, sources=before_build) if before_build else None
     built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
     return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at)
+
+
+def _column_of(unique_key: str, adapter: str) -> str:
+    """The column that a part of ``unique_key`` names. dbt writes it into SQL as it is, and Postgres folds it."""
+    name = unique_key.strip()
+    if adapter != "postgres":
+        return unique_key
+    if re.fullmatch(r'"(?:[^"]|"")+"', name):
+        return name[1:-1].replace('""', '"')
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), name) if name.isidentifier() else unique_key
 
 
 def connection_of(options: Options, root: Path) -> Connection:

@@ -81,7 +81,8 @@ def run_words(node: Any, manifest: Any) -> dict[str, str]:
 
 def _written_elsewhere(above: Mapping[str, Any], manifest: Any) -> str | None:
     """A hook of another model, or of the whole run, that writes to one of the models ``above``."""
-    names = {_identifier(part): part for part in above.values()}
+    # a ref names the model, and of a version the model without it; a statement may name the table
+    names = {name: part for part in above.values() for name in (part.name.lower(), _identifier(part))}
     for other in manifest.nodes.values():
         if other.resource_type == "model" and other.unique_id not in above:
             for kind, writes in _hook_writes(other, manifest):

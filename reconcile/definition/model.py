@@ -65,4 +65,10 @@ class Definition:
     sources: Mapping[str, str | None] = field(default_factory=dict)  # what it reads -> its loaded_at_field
     upstream_tables: tuple[UpstreamTable, ...] = ()
     never_refreshed: bool = False  # full_refresh: false: its table may hold rows whose sources were purged
+    version: str | None = None  # of a model with versions; its name is then dim_x.v2
     incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run
+
+    @property
+    def declared_name(self) -> str:
+        """Its name in a yml file, where a version is part of the model."""
+        return self.name if self.version is None else self.name.removesuffix(f".v{self.version}")

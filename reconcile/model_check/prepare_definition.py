@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reconcile.compare.align import Prepared, prepare, stored_sql
@@ -123,6 +123,9 @@ def _hints(definition: Definition, columns: Sequence[str]) -> tuple[str, ...]:
         )
     ignored = sorted({*definition.settings.ignore, *columns})
     place = definition.declared_in or f"a yml file beside {definition.path}"
-    setting: Mapping[str, str] = {"name": definition.name, "ignore": ", ".join(ignored)}
-    line = "{{name: {name}, config: {{meta: {{reconcile: {{ignore: [{ignore}]}}}}}}}}".format_map(setting)
-    return (f"to compare the other columns, write in {place}, under models: - {line}",)
+    config = f"config: {{meta: {{reconcile: {{ignore: [{', '.join(ignored)}]}}}}}}"
+    if definition.version is not None:
+        line = f"the versions of {definition.declared_name}: - {{v: {definition.version}, {config}}}"
+    else:
+        line = f"models: - {{name: {definition.name}, {config}}}"
+    return (f"to compare the other columns, write in {place}, under {line}",)

@@ -93,7 +93,7 @@ def check_tables(
         watcher.ended(found)
         if found.verdict is Verdict.LEVEL:
             return found
-        return replace(found, declared=find_declared(project.root, definition.declared_in, definition.name))
+        return replace(found, declared=find_declared(project.root, definition.declared_in, definition.declared_name))
 
     pool = ThreadPoolExecutor(workers)
     try:

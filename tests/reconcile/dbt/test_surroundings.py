@@ -36,6 +36,8 @@ _MODELS = {
     "below": ("", "select id, v from {{ ref('purged') }}"),
     "commented": ("", "{# invocation_id #}" + _BODY),
     "filled_elsewhere": ("", _BODY),
+    "aliased": ("alias='another_name'", _BODY),
+    "filler": ("post_hook=\"insert into {{ ref('aliased') }} select 3, 30 where 1 = 0\"", _BODY),
 }
 _WHY = {
     "purged": "its post_hook may change its rows after they are built (models/purged.sql:1)",
@@ -49,6 +51,7 @@ _WHY = {
     "merged": "its merge_update_columns keep the first value of every other column (models/merged.sql:1)",
     "headed": "its sql_header is not applied",
     "below": "the upstream model purged: its post_hook may change its rows",
+    "aliased": "the post_hook of filler writes to aliased",
     "filled_elsewhere": "the hook surroundings-on-run-end-0 of the run may write to filled_elsewhere",
 }
 
