@@ -494,3 +494,18 @@ def test_a_slot_in_use_by_another_session_is_waited_for(bench: CaptureBench, mon
     bench.run("update kept set v = v + 1 where id = 2")
     assert bench.check(CAPTURE).drift.changed == 1
     assert len(refused) == 2
+
+
+def test_keys_that_differ_beside_a_trigger_are_unverified_and_stay_to_be_compared(bench: CaptureBench) -> None:
+    bench.run(
+        "create function spoil() returns trigger language plpgsql as $$ begin new.v := 9; return new; end $$",
+        "create trigger spoil before update on kept for each row execute function spoil()",
+    )
+    assert bench.check().verdict is Verdict.LEVEL  # a trigger that has changed nothing
+    bench.run("update kept set v = v + 1 where id = 2")
+    for _ in range(2):
+        found = bench.check(CAPTURE)
+        assert (found.verdict, found.scope.mode) == (Verdict.UNVERIFIED, "capture")
+        assert "its trigger spoil may change rows after dbt writes them" in (found.error or "")
+    bench.run("drop trigger spoil on kept")
+    assert bench.check().drift.changed == 1
