@@ -14,12 +14,11 @@ from reconcile.compare.key_filter import Keys, Values
 from reconcile.compare.key_ranges import narrowed_to_keys
 from reconcile.compare.sql import totals_sql
 from reconcile.definition.model import Definition
-from reconcile.definition.splice import inlined
 from reconcile.engines.base import Engine, Moment
 from reconcile.errors import ReconcileError, RowsHidden
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
-from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
+from reconcile.model_check.prepare_definition import NotSettled, inlined_definition, prepare_definition
 from reconcile.model_check.rewriters import generates_columns, why_rewritten
 from reconcile.model_check.ties import why_ties_unknown
 from reconcile.report.model import Drift, NotCompared, Scope, TableReport, Verdict
@@ -219,7 +218,7 @@ def _captured(
     engine: Engine, definition: Definition, run: _Run, capture: CaptureSession, since: str, forced: bool
 ) -> _FoundHere:
     """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
-    by_key = replace(definition, sql=inlined(definition.sql or ""))
+    by_key = inlined_definition(definition)
     proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
     with engine.snapshot():
         snapshot = engine.snapshot_name()

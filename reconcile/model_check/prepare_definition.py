@@ -24,6 +24,11 @@ class NotSettled(ReconcileError):
         self.hints = hints
 
 
+def inlined_definition(definition: Definition) -> Definition:
+    """The definition in the form in which a filter on the key reaches the tables that it reads."""
+    return replace(definition, sql=inlined(definition.sql or ""))
+
+
 def prepare_definition(engine: Engine, definition: Definition, carry: bool = False) -> Prepared | None:
     """The comparison of a model with its definition; None where its table does not exist. ``carry`` as in prepare.
 

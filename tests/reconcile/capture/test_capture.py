@@ -496,7 +496,7 @@ def test_a_slot_in_use_by_another_session_is_waited_for(bench: CaptureBench, mon
     assert len(refused) == 2
 
 
-def test_keys_that_differ_beside_a_trigger_are_unverified_and_stay_to_be_compared(bench: CaptureBench) -> None:
+def test_keys_that_differ_beside_a_trigger_stay_unverified(bench: CaptureBench) -> None:
     bench.run(
         "create function spoil() returns trigger language plpgsql as $$ begin new.v := 9; return new; end $$",
         "create trigger spoil before update on kept for each row execute function spoil()",
