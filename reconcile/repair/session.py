@@ -221,10 +221,16 @@ class RepairSession:
                 f"{definition.name}: its repair needs {planned.deletes} deletions (rows without a key, or keys that "
                 f"occur more than once), but {never}: delete them by hand"
             )
-        if report.drift.extra:
-            left = f"{report.drift.extra} rows that only the table has are left" if report.drift.extra > 1 else ""
-            left = left or "1 row that only the table has is left"
-            self._refuse(definition.name, Refused(f"{left}: {never}"))
+        if not report.drift.extra:
+            return
+        left = f"{report.drift.extra} rows that only the table has are left" if report.drift.extra > 1 else ""
+        left = left or "1 row that only the table has is left"
+        if planned.updates:
+            raise Refused(
+                f"{definition.name}: {left}: {never}; its {planned.updates} changed rows may be right for the same "
+                "reason: correct them by hand, or delete the rows that are wrong first"
+            )
+        self._refuse(definition.name, Refused(f"{left}: {never}"))
 
     def _plan_table(self, definition: Definition, report: TableReport, index: int) -> PlannedTable:
         if report.schema_changes:

@@ -180,7 +180,7 @@ def test_a_small_fall_to_zero_is_held_where_other_posts_are_at_zero() -> None:
     assert verdict(reading(replies=0), replace(beside, history=[known(1, replies=0)]))[0] is ReadingVerdict.ACCEPTED
 
 
-def test_a_zero_after_a_reading_without_that_counter_is_compared_with_the_one_before() -> None:
+def test_a_zero_is_compared_with_the_last_known_value() -> None:
     history = [known(2, replies=37), known(1, replies=None)]
     assert verdict(reading(replies=0), expected(history=history)) == (ReadingVerdict.SUSPECT, ["false_zero"])
 
