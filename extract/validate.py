@@ -16,7 +16,8 @@ from enum import StrEnum
 
 from extract.reading.attempt import Attempt
 from extract.reading.post_ids import Network, PostId
-from extract.reading.record import COUNTERS, READ, Status
+from extract.reading.record import COUNTERS, READ, Reading, Status
+from extract.reading.storable import is_bigint, text_problem
 
 CLOCK_TOLERANCE = timedelta(minutes=10)  # genuine own posts agree within it; wrong ones were 4 to 22 h off
 FUTURE_TOLERANCE = timedelta(minutes=2)
@@ -101,8 +102,10 @@ def judge(attempt: Attempt, expected: Expected, now: datetime) -> Judgement:
     """Accept, hold or refuse one attempt. ``now`` is aware, UTC: nothing may be observed after it."""
     if attempt.reading.status not in READ:
         return Judgement(ReadingVerdict.NONE)
-    warnings = attempt.reading.warnings + tuple(_warned(attempt))
     rejected = tuple(_rejected(attempt, expected, now))
+    if any(reason.startswith("not_a_count:") for reason in rejected):
+        return Judgement(ReadingVerdict.REJECTED, rejected, attempt.reading.warnings)  # nothing to compare
+    warnings = attempt.reading.warnings + tuple(_warned(attempt))
     if rejected:
         return Judgement(ReadingVerdict.REJECTED, rejected, warnings)
     suspect = tuple(_suspect(attempt, expected))
@@ -137,10 +140,21 @@ def _rejected(attempt: Attempt, expected: Expected, now: datetime) -> list[str]:
         off = abs(wanted.made_at() - posted_at)
         if off > CLOCK_TOLERANCE:
             found.append(f"snowflake_clock: the id was made {off} away from posted_at {posted_at.isoformat()}")
-    for name in COUNTERS:
-        value = reading.counters.value(name)
-        if value is not None and value < 0:
-            found.append(f"not_a_count: {name} is {value}")
+    return found + _unstorable(reading)
+
+
+def _unstorable(reading: Reading) -> list[str]:
+    """What no count is, or what no warehouse holds. Such a value costs this reading, and not the load of all others."""
+    counts = {**reading.counters.values(), "profile_clicks": reading.profile_clicks}
+    found = [
+        f"not_a_count: {name} is {value}"
+        for name, value in counts.items()
+        if value is not None and (not is_bigint(value) or (value < 0 and name in COUNTERS))
+    ]
+    for name in ("tweet_id", "canonical_id", "author", "detail", "selector"):
+        problem = text_problem(getattr(reading, name) or "")
+        if problem is not None:
+            found.append(f"not_a_text: {name} {problem}")
     return found
 
 

@@ -266,7 +266,10 @@ def _created_at(holder: Mapping[str, Any], result: Mapping[str, Any]) -> datetim
     if isinstance(raw, str):
         try:
             return datetime.strptime(raw, "%a %b %d %H:%M:%S %z %Y").astimezone(UTC)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     milliseconds = (result.get("details") or {}).get("created_at_ms")
-    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if isinstance(milliseconds, int) else None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if isinstance(milliseconds, int) else None
+    except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
+        return None

@@ -15,7 +15,7 @@ from extract.reading.record import Count, Counters, Reading, Status
 def _instant(value: object) -> datetime | None:
     try:
         return datetime.fromisoformat(str(value)).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -33,6 +33,11 @@ _FITTING = {
     **dict.fromkeys((*COUNTERS, "profile_clicks"), _NUMBERS),
     **dict.fromkeys(("author", "status", "snapshot_id"), ("VARCHAR",)),
 }
+# what Python and Spark hold too, in any time zone; neither is infinity
+_IN_RANGE = (
+    "coalesce(try_cast(collected_at as timestamptz) "
+    "between timestamptz '0001-01-02 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00', false)"
+)
 READ_COLUMNS = frozenset(_FITTING)
 _TYPES = {"text": "VARCHAR", "timestamp": "TIMESTAMPTZ", "double": "DOUBLE", "bigint": "BIGINT", "bool": "BOOLEAN"}
 # the columns of a snapshot, with DuckDB's type of each
@@ -81,17 +86,25 @@ def incoming_sql(path: Path, types: Mapping[str, str], source: str) -> str:
     statuses = ", ".join(quoted(status.value) for status in Status)
     read = ", ".join(quoted(status.value) for status in READ)
     instant = "collected_at at time zone 'UTC'" if types["collected_at"] in _ZONELESS else "collected_at"
+    with_nul = [
+        f"when contains({name}, chr(0)) then 'not_a_text: {name} holds a NUL character'"
+        for name in ("tweet_id", "author", "status", "snapshot_id")
+        if types.get(name) == "VARCHAR"
+    ]
     return f"""
         select
-            cast(tweet_id as varchar) as tweet_id,
-            cast({instant} as timestamptz) as collected_at,
+            {_text("cast(tweet_id as varchar)")} as tweet_id,
+            case when {_IN_RANGE} then cast({instant} as timestamptz) end as collected_at,
             {values},
             {"author" if "author" in types else "cast(null as varchar)"} as author,
-            {status} as status,
-            {"snapshot_id" if "snapshot_id" in types else "cast(null as varchar)"} as file_id,
+            {_text(status)} as status,
+            {_text("snapshot_id") if "snapshot_id" in types else "cast(null as varchar)"} as file_id,
             case
+                {" ".join(with_nul)}
                 when tweet_id is null then 'bad_id: the row names no post'
                 when collected_at is null then 'no_instant: the row does not say when it was read'
+                when not {_IN_RANGE}
+                    then 'no_instant: ' || cast(collected_at as varchar) || ' is not within the years 1 to 9999'
                 when {status} not in ({statuses}) then 'not_a_status: ' || {status}
                 when {status} not in ({read}) and {any_read}
                     then 'not_a_reading: counters of a post that is ' || {status}
@@ -99,6 +112,11 @@ def incoming_sql(path: Path, types: Mapping[str, str], source: str) -> str:
             end as bad
         from {source}
     """
+
+
+def _text(value: str) -> str:
+    """A text with NUL, which Postgres does not hold, written out as ``\\x00``."""
+    return f"replace({value}, chr(0), '\\x00')"
 
 
 def named_sql(rows: str) -> str:

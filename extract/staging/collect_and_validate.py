@@ -87,7 +87,9 @@ class _Judged:
     def take(self, items: Iterator[Attempt | Profile], again: bool) -> None:
         for item in items:
             if isinstance(item, Profile):
-                self.rows["follower_snapshots"].append(follower_row(item, self._source, self._summary.run_id))
+                row = follower_row(item, self._source, self._summary.run_id)
+                self.rows["follower_snapshots"].append(row)
+                _tell_lost(item, row)
                 continue
             log.debug("Scraping %s", item.wanted)
             if not again:
@@ -146,6 +148,14 @@ class _Judged:
             )
         else:
             log.log(self._told, "No counters for %s: %s", attempt.wanted, attempt.reading.status.value, extra=fields)
+
+
+def _tell_lost(profile: Profile, row: dict[str, Any]) -> None:
+    read = (("followers", "follower_count"), ("following", "following_count"), ("tweets", "tweet_count"))
+    for name, column in read:
+        value = getattr(profile, name)
+        if value is not None and row[column] is None:
+            log.warning("The profile of %s says %s %s, beyond 64 bits: stored as unknown", profile.account, value, name)
 
 
 def _count_layout(attempt: Attempt, summary: Summary) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from dlt.common.exceptions import DltException
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from extract.errors import ExtractError, innermost_line
+from extract.reading.storable import is_bigint, json_problem, text_problem
 from extract.staging.tables import CONTENT_TYPES, refused_row
 
 ContentRow = tuple[int, str, dict[str, Any] | None]  # line, the row as it came, the row (None: no object)
@@ -23,28 +26,31 @@ _NAMING = NamingConvention()
 def read_content(path: Path) -> Iterator[ContentRow]:
     """``(line, raw text, row)`` of a .csv or .jsonl file; the row is None where the line is no object.
 
+    A byte that is no UTF-8 becomes a lone surrogate, with which a row is refused, and no other. A byte order mark is no
+    part of the first line.
+
     Raises ExtractError where the file is missing, unreadable or of another kind.
     """
     try:
         if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 for line, row in enumerate(csv.DictReader(file), start=2):
                     yield line, json.dumps(row), {k: v for k, v in row.items() if v != ""}
         elif path.suffix in (".jsonl", ".ndjson"):
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
                 for line, text in enumerate(file, start=1):
                     if text.strip():
                         yield line, text.rstrip("\n"), _object(text)
         else:
             raise ExtractError(f"{path} is neither .csv nor .jsonl: convert it, or rename it to what it is")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, csv.Error) as error:
         raise ExtractError(f"cannot read {path}: {error}") from error
 
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -150,24 +156,39 @@ def _typed(value: Any, kind: str | None, name: str) -> Any:
     try:
         match kind:
             case "text":
-                return value if isinstance(value, str) else str(value)
+                text = value if isinstance(value, str) else str(value)
+                return _held(text, text_problem(text))
             case "bool":
                 if not isinstance(value, bool) and str(value).lower() not in ("true", "false"):
                     raise ValueError("no truth value")
                 return value if isinstance(value, bool) else str(value).lower() == "true"
             case "bigint":
                 whole = int(value)
-                if whole != float(value):
+                if whole != (value if isinstance(value, int | float) else Decimal(str(value))):
                     raise ValueError("a fraction")
-                return whole
+                return _held(whole, None if is_bigint(whole) else "is beyond 64 bits")
             case "double":
-                return float(value)
+                number = float(value)
+                return _held(number, None if math.isfinite(number) else "is not finite")
             case "timestamp":
                 instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
                 return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
             case "json":
-                return json.loads(value) if isinstance(value, str) else value
+                loaded = json.loads(value) if isinstance(value, str) else value
+                return _held(loaded, json_problem(loaded))
             case _:
                 return value
-    except (TypeError, ValueError) as error:
+    except _Unstorable as problem:
+        raise ValueError(f"{name} is {value!r:.60}, which {problem}: no database holds that") from problem
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{name} is {value!r:.60}, which is no {kind}") from error
+
+
+class _Unstorable(Exception):
+    """A value of its column's type that no database holds."""
+
+
+def _held(value: Any, problem: str | None) -> Any:
+    if problem is not None:
+        raise _Unstorable(problem)
+    return value

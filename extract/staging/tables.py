@@ -19,6 +19,7 @@ from extract import VERSION
 from extract.due import Due
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.record import COUNTERS
+from extract.reading.storable import is_bigint, storable_text
 from extract.validate import Judgement, ReadingVerdict
 
 DATASET = "staging"
@@ -123,19 +124,33 @@ def _column(name: str, kind: str, nullable: bool) -> TColumnSchema:
 
 def digest(*parts: object) -> str:
     """An id that is a function of its parts, so that loading a row twice leaves one."""
-    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+    return hashlib.sha256("|".join(map(str, parts)).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _bigint(value: int | None) -> int | None:
+    return value if value is not None and is_bigint(value) else None
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else storable_text(value)
 
 
 def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, run_id: str) -> dict[str, Any]:
     """The staging row of one attempt. Counters are NULL unless read exactly; a failure never writes 0.
 
-    A lower bound (visible text as "1.5K") stays in ``provenance``, with its step.
+    A lower bound (visible text as "1.5K") stays in ``provenance``, with its step. So does a number beyond 64 bits, as
+    a text; a character that no database holds is written out. ``judge`` rejects such readings: no accepted row has
+    lost a value here.
     """
     reading = attempt.reading
     posted_at = due.candidate.posted_at
     age = attempt.observed_at - posted_at
     provenance = {
-        name: {"source": count.source, "value": count.value, "step": count.step}
+        name: {
+            "source": count.source,
+            "value": count.value if is_bigint(count.value) else str(count.value),
+            "step": count.step,
+        }
         for name in COUNTERS
         if (count := getattr(reading.counters, name)) is not None
     }
@@ -143,25 +158,25 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
         "snapshot_id": digest(attempt.wanted, attempt.observed_at.isoformat(), attempt.tries, reading.selector),
         "tweet_id": attempt.wanted,
         "decision_id": due.candidate.decision_id,
-        "canonical_id": reading.canonical_id,
+        "canonical_id": _text(reading.canonical_id),
         "collected_at": attempt.observed_at,
         "posted_at": posted_at,
         "hours_after_post": round(age.total_seconds() / 3600, 6),
         "collection_phase": due.phase,
         **{
-            name: found["value"] if (found := provenance.get(name)) and found["step"] == 1 else None
+            name: _bigint(count.value) if (count := getattr(reading.counters, name)) and count.step == 1 else None
             for name in COUNTERS
         },
-        "profile_clicks": reading.profile_clicks,
+        "profile_clicks": _bigint(reading.profile_clicks),
         "status": reading.status.value,
-        "detail": reading.detail,
+        "detail": _text(reading.detail),
         "verdict": judgement.verdict.value,
         "validation_passed": judgement.verdict is ReadingVerdict.ACCEPTED,
-        "validation_warnings": list(judgement.warnings),
+        "validation_warnings": [storable_text(warning) for warning in judgement.warnings],
         "anomaly_detected": bool(judgement.reasons),
-        "anomaly_reasons": list(judgement.reasons),
+        "anomaly_reasons": [storable_text(reason) for reason in judgement.reasons],
         "provenance": provenance,
-        "selector_used": reading.selector,
+        "selector_used": _text(reading.selector),
         "data_source": source,
         "scraper_version": VERSION,
         "attempts": attempt.tries,
@@ -171,18 +186,25 @@ def snapshot_row(attempt: Attempt, due: Due, judgement: Judgement, source: str, 
 
 
 def follower_row(profile: Profile, source: str, run_id: str) -> dict[str, Any]:
+    """The staging row of a profile. A number beyond a bigint is NULL, as one that was not read: the log names it."""
     values = asdict(profile)
     return {
         "snapshot_id": digest(profile.account, profile.observed_at.isoformat()),
         "account_id": profile.account,
         "snapshot_at": profile.observed_at,
-        "follower_count": values["followers"],
-        "following_count": values["following"],
-        "tweet_count": values["tweets"],
+        "follower_count": _bigint(values["followers"]),
+        "following_count": _bigint(values["following"]),
+        "tweet_count": _bigint(values["tweets"]),
         "source": source,
         "run_id": run_id,
     }
 
 
 def refused_row(line: int, reason: str, raw: str, at: datetime) -> dict[str, Any]:
-    return {"row_id": digest(raw), "line": line, "reason": reason, "raw": raw, "refused_at": at}
+    return {
+        "row_id": digest(raw),
+        "line": line,
+        "reason": storable_text(reason),
+        "raw": storable_text(raw),
+        "refused_at": at,
+    }

@@ -251,6 +251,41 @@ def test_rows_that_cannot_be_judged_are_kept_with_the_reason(pipeline: dlt.Pipel
     assert len(stored_twice := rows(pipeline, "select 1 from staging.real_tweet_metrics")) == 2, stored_twice
 
 
+def test_values_that_no_warehouse_holds_cost_their_rows_only(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    told = [
+        row(1, snapshot_id="good", author="me"),
+        row(2, snapshot_id="huge", likes=10**20),
+        row(3, snapshot_id="clicks", profile_clicks=2**63),
+        row(4, snapshot_id="nul id", tweet_id="12\x0034"),
+        row(5, snapshot_id="nul author", author="m\x00e"),
+        row(6, snapshot_id="nul status", status="o\x00k"),
+        row(7, snapshot_id="nul \x00"),
+        {**row(8, snapshot_id="late"), "collected_at": "20000-01-01 00:00:00+00"},
+        {**row(9, snapshot_id="early"), "collected_at": "4000-01-01 (BC) 00:00:00+00"},
+        {**row(10, snapshot_id="never"), "collected_at": "infinity"},
+        row(11, snapshot_id="largest", views=2**63 - 1),
+    ]
+    types = {"likes": "hugeint", "profile_clicks": "hugeint"}  # Parquet has none: DuckDB writes doubles
+    load(pipeline, write(tmp_path / "h.parquet", told, **types), posts(MINE))
+
+    found = stored(pipeline)
+    assert found.pop("good")[0] == "accepted"
+    assert found.pop("largest")[0] == "accepted"
+    assert {name: (verdict, *reasons) for name, (verdict, reasons, _) in found.items()} == {
+        "huge": ("rejected", "not_a_count: likes is 1e+20"),
+        "clicks": ("rejected", "not_a_count: profile_clicks is 9.223372036854776e+18"),
+        "nul id": ("rejected", "not_a_text: tweet_id holds a NUL character"),
+        "nul author": ("rejected", "not_a_text: author holds a NUL character"),
+        "nul status": ("rejected", "not_a_text: status holds a NUL character"),
+        "nul \\x00": ("rejected", "not_a_text: snapshot_id holds a NUL character"),
+        "late": ("rejected", "no_instant: 20000-01-01 00:00:00+00 is not within the years 1 to 9999"),
+        "early": ("rejected", "no_instant: 4000-01-01 (BC) 00:00:00+00 is not within the years 1 to 9999"),
+        "never": ("rejected", "no_instant: infinity is not within the years 1 to 9999"),
+    }
+    load(pipeline, tmp_path / "h.parquet", posts(MINE))
+    assert len(stored(pipeline)) == len(told)
+
+
 @pytest.mark.parametrize(
     ("told", "types", "said"),
     [

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from extract.errors import ExtractError
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.post_ids import Network, snowflake
 from extract.reading.record import Count, Counters, Reading, Status
-from extract.staging.content_columns import ContentRow
+from extract.staging.content_columns import ContentRow, ContentScreen, read_content
 from extract.staging.pipeline import make_pipeline, run
 from extract.staging.tables import TABLES
 from extract.summary import Summary
@@ -154,6 +155,146 @@ def test_content_that_does_not_fit_is_kept_and_the_rest_is_loaded(pipeline: dlt.
     assert [line for line, _ in refused] == [9, 10, 11]
     assert refused[1][1] == "posted_at is 'yesterday', which is no timestamp"
     assert rows(pipeline, "select count(*) from staging.content_metadata") == [(4,)]
+
+
+def test_a_reading_that_no_warehouse_holds_is_quarantined_and_its_neighbours_are_loaded(pipeline: dlt.Pipeline) -> None:
+    bad = {
+        IDS[0]: read(IDS[0], likes=10**20),
+        IDS[1]: replace(read(IDS[1], views=10**400), profile_clicks=2**63),
+        IDS[2]: replace(read(IDS[2]), detail="a\x00b", author="me", canonical_id="\ud800"),
+        IDS[3]: read(IDS[3], likes=2**63 - 1, views=2**63 - 1),
+    }
+    summary = collect(pipeline, Scripted(bad), content=posted)
+
+    held = rows(
+        pipeline,
+        "select tweet_id, verdict, likes, retweets, views, profile_clicks, detail, canonical_id, anomaly_reasons, "
+        "provenance from staging.quarantined_metrics",
+    )
+    found = {row[0]: (*row[1:8], *(json.loads(x) if isinstance(x, str) else x for x in row[8:])) for row in held}
+    assert set(found) == {IDS[0], IDS[1], IDS[2]}
+    assert {row[0] for row in found.values()} == {"rejected"}
+    assert found[IDS[0]][1:4] == (None, 8, 2000)
+    assert found[IDS[0]][-2] == [f"not_a_count: likes is {10**20}"]
+    assert found[IDS[0]][-1]["likes"]["value"] == str(10**20)
+    assert found[IDS[1]][3:5] == (None, None)
+    assert found[IDS[1]][-2] == [f"not_a_count: views is {10**400}", f"not_a_count: profile_clicks is {2**63}"]
+    assert found[IDS[2]][5:7] == ("a\\x00b", "\\ud800")
+    assert found[IDS[2]][-2] == [
+        "not_a_text: canonical_id holds half a character (a lone surrogate)",
+        "not_a_text: detail holds a NUL character",
+    ]
+    assert rows(pipeline, "select tweet_id, likes from staging.real_tweet_metrics") == [(IDS[3], 2**63 - 1)]
+    assert (summary.updated, summary.held) == (1, 3)
+
+    later = NOW + timedelta(hours=1)
+    assert collect(pipeline, Scripted({i: read(i) for i in IDS[:3]}, later), at=later).updated == 3
+
+
+def test_words_of_a_failed_attempt_that_no_warehouse_holds_are_written_out(pipeline: dlt.Pipeline) -> None:
+    failed = Reading(Status.NO_DATA, detail="cut\x00off \udcff", selector="s\x00", warnings=("w\x00",))
+    collect(pipeline, Scripted({IDS[0]: failed, IDS[1]: read(IDS[1])}), content=posted)
+
+    query = f"select detail, selector_used from staging.real_tweet_metrics where tweet_id = '{IDS[0]}'"
+    assert rows(pipeline, query) == [("cut\\x00off \\udcff", "s\\x00")]
+
+
+def test_a_followers_count_that_no_warehouse_holds_is_unknown_and_is_told(
+    pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Huge(Scripted):
+        def collect(self, wanted: Sequence[str]) -> Iterator[Attempt | Profile]:
+            yield Profile("me", NOW, 10**20, 5, 9)
+            yield Attempt(wanted[0], read(wanted[0]), NOW)
+
+    assert collect(pipeline, Huge({}), content=posted).updated == 1
+    query = "select follower_count, following_count from staging.follower_snapshots"
+    assert rows(pipeline, query) == [(None, 5)]
+    assert f"The profile of me says {10**20} followers, beyond 64 bits: stored as unknown" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("predicted_followers", 10**20, "is 100000000000000000000, which is beyond 64 bits: no database holds that"),
+        ("predicted_followers", "1e400", "is '1e400', which is no bigint"),
+        ("predicted_followers", float("inf"), "is inf, which is no bigint"),
+        ("predicted_er", float("nan"), "is nan, which is not finite: no database holds that"),
+        ("predicted_er", 10**400, f"is {10**400!r:.60}, which is no double"),
+        ("content", "a\x00b", r"is 'a\x00b', which holds a NUL character: no database holds that"),
+        (
+            "decision_type",
+            "\ud800",
+            r"is '\ud800', which holds half a character (a lone surrogate): no database holds that",
+        ),
+        ("thread_parts", ["a\x00"], r"is ['a\x00'], which holds a NUL character: no database holds that"),
+        ("thread_parts", '["\\u0000"]', r"""is '["\\u0000"]', which holds a NUL character: no database holds that"""),
+        (
+            "thread_parts",
+            [{"a": 2**70}],
+            f"is [{{'a': {2**70}}}], which holds a whole number beyond 64 bits: no database holds that",
+        ),
+        ("thread_parts", "[NaN]", "is '[NaN]', which holds a number that is not finite: no database holds that"),
+        (
+            "thread_parts",
+            "[" * 150 + "]" * 150,
+            "is '" + "[" * 59 + ", which is nested deeper than 100 levels: no database holds that",
+        ),
+        ("thread_parts", "[" * 200_000, "is '" + "[" * 59 + ", which is no json"),
+        ("updated_at", "9999-12-31T23:59:59-05:00", "is '9999-12-31T23:59:59-05:00', which is no timestamp"),
+        ("posted_at", "20000-01-01", "is '20000-01-01', which is no timestamp"),
+        ("mood", "\x00", r"is '\x00', which holds a NUL character: no database holds that"),
+    ],
+)
+def test_a_content_value_that_no_warehouse_holds_costs_its_row(column: str, value: object, reason: str) -> None:
+    rows = [(1, "one", {"decision_id": "d1", column: value}), (2, "two", {"decision_id": "d2"})]
+    found = list(ContentScreen({}).rows(rows, NOW))
+
+    assert [table for table, _ in found] == ["quarantined_content", "content_metadata"]
+    assert found[0][1]["reason"] == f"{column} {reason}"
+
+
+def test_a_whole_number_of_19_digits_is_no_fraction() -> None:
+    told: dict[str, Any] = {
+        "decision_id": "d",
+        "predicted_followers": str(2**53 + 1),
+        "predicted_engagement": 2**63 - 1,
+    }
+    [(table, row)] = ContentScreen({}).rows([(1, "", told)], NOW)
+    assert (table, row["predicted_followers"], row["predicted_engagement"]) == (
+        "content_metadata",
+        2**53 + 1,
+        2**63 - 1,
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_content_file_with_bad_bytes_and_values_loads_its_other_rows(
+    pipeline: dlt.Pipeline, tmp_path: Path, kind: str
+) -> None:
+    told = [
+        {"decision_id": "d1", "content": "caf\u00e9"},
+        {"decision_id": "d2", "content": "BROKEN"},
+        {"decision_id": "d3", "predicted_followers": 10**20},
+        {"decision_id": "d4", "content": "a\0b"},
+        {"decision_id": "d5"},
+    ]
+    path = tmp_path / f"posts.{kind}"
+    if kind == "csv":
+        lines = ["decision_id,content,predicted_followers"]
+        lines += [f"{row['decision_id']},{row.get('content', '')},{row.get('predicted_followers', '')}" for row in told]
+    else:
+        lines = [json.dumps(row, ensure_ascii=False) for row in told]
+    text = "\n".join(lines).encode("utf-8-sig").replace(b"BROKEN", b"\xff\xfe")
+    path.write_bytes(text)
+    collect(pipeline, Scripted({}), content=lambda since: read_content(path))
+
+    query = "select decision_id, content from staging.content_metadata order by 1"
+    assert rows(pipeline, query) == [("d1", "caf\u00e9"), ("d5", None)]
+    refused = rows(pipeline, "select reason, raw from staging.quarantined_content order by line")
+    assert len(refused) == 3
+    assert "udcff" in refused[0][1]
+    assert "is beyond 64 bits" in refused[1][0]
 
 
 def test_unchanged_content_is_not_loaded_again(pipeline: dlt.Pipeline) -> None:
