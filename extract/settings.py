@@ -8,12 +8,16 @@ from typing import Any
 from extract.due import BUDGET, SCHEDULES
 from extract.errors import ExtractError
 from extract.reading.post_ids import Network
+from extract.setting_names import check_setting_names
 
 LOCAL = "local"  # base_url: a local site is started for the run
 SOURCES = ("browser", "http", "xapi", "bluesky", "mastodon", "export", "replay", "parquet")
 FROM_FILES = ("export", "replay", "parquet")
 NEW_COLUMNS = ("evolve", "discard", "quarantine")
 _SECTION = "sources.engagement"
+_SECRETS = ("content_credentials", "xapi_bearer_token")
+# what dlt itself reads in a source's section
+_DLTS = ("extract", "normalize", "load", "data_writer", "max_table_nesting", "schema_contract", "root_key")
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,12 @@ _CHOICES = {"source": SOURCES, "schedule": SCHEDULES, "new_columns": NEW_COLUMNS
 def load_settings(**chosen: str | None) -> ExtractSettings:
     """The settings in force; what is ``chosen`` (and not None) goes before what is configured.
 
-    Raises ExtractError where a setting has the wrong type, or is none of its choices.
+    Raises ExtractError where a setting has the wrong type, is none of its choices, or has a name that is not read.
     """
     import dlt
     from dlt.common.configuration.exceptions import ConfigurationValueError
 
+    check_setting_names(_SECTION, (*(setting.name for setting in fields(ExtractSettings)), *_SECRETS, *_DLTS))
     found: dict[str, Any] = {}
     for setting in fields(ExtractSettings):
         key = f"{_SECTION}.{setting.name}"

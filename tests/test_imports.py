@@ -47,6 +47,7 @@ LAYERS = {
         "reading",
         "interrupts",
         "process_lock",
+        "setting_names",
         "errors",
     ),
     "orchestrate": (

@@ -21,6 +21,7 @@ from typing import Any
 
 from extract.errors import ExtractError
 from extract.process_lock import hold
+from extract.setting_names import check_setting_names
 from orchestrate.errors import Trouble
 from orchestrate.targets import data_folder
 from reconcile import write_file
@@ -56,11 +57,12 @@ class ScheduleState:
 def load_cadence() -> dict[str, float]:
     """Minutes between two runs, by job: ours, or those of ``[schedule]`` in .dlt/config.toml. 0 leaves a job out.
 
-    Raises Trouble for what is no number of minutes.
+    Raises Trouble for what is no number of minutes, ExtractError for a job that there is not.
     """
     import dlt
     from dlt.common.configuration.exceptions import ConfigurationValueError
 
+    check_setting_names("schedule", EVERY)
     found = {}
     for job, minutes in EVERY.items():
         try:

@@ -27,6 +27,7 @@ from extract.sources.rate_limits import Parking
 from extract.staging.content_columns import read_table
 from extract.staging.pipeline import CollectionPlan
 from extract.summary import LayoutAlarm
+from orchestrate.jobs.schedule import load_cadence
 from tests.conftest import Database
 from tests.extract.staging.test_pipeline import IDS, NOW, Scripted, collect, content, open_pipeline, posted, read, rows
 
@@ -385,3 +386,51 @@ def test_settings_come_from_the_environment_and_what_is_chosen_goes_first(monkey
     found = load_settings(source="http", content=None)
 
     assert (found.allow_hosts, found.budget, found.source, found.schedule) == (("a.example",), 50, "http", "quota")
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("SOURCES__ENGAGEMENT__ACOUNT", r"sources\.engagement\.acount .* is no setting: did you mean account\?"),
+        ("SOURCES__ENGAGEMENT__CONTENT_TABEL", r"did you mean content_table\?"),
+        ("SOURCES__ENGAGEMENT__XAPI_BEARER_TOKE", r"did you mean xapi_bearer_token\?"),
+        ("SOURCES__ENGAGEMENT__QQQ", r"is no setting: the settings are account, .*written_consent"),
+        (
+            "SOURCES__ENGAGMENT__ACCOUNT",
+            r"SOURCES__ENGAGMENT__ACCOUNT\) is no section: did you mean sources.engagement\?",
+        ),
+    ],
+)
+def test_a_misspelt_setting_is_an_error_that_names_the_right_one(
+    variable: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "secret-value")
+    with pytest.raises(ExtractError, match=said) as refused:
+        load_settings()
+    assert "secret-value" not in str(refused.value)
+
+
+def test_a_misspelt_setting_of_a_toml_file_is_an_error() -> None:
+    with (
+        dlt.config.values({"sources.engagement.Budgte": 5}),
+        pytest.raises(ExtractError, match=r"engagement\.Budgte \(config\.toml\) is no setting: did you mean budget"),
+    ):
+        load_settings()
+    with (
+        dlt.config.values({"sources.engagements.budget": 5}),
+        pytest.raises(ExtractError, match=r"sources\.engagements \(config\.toml\) is no section"),
+    ):
+        load_settings()
+    with (
+        dlt.config.values({"schedule.detaild": 5}),
+        pytest.raises(ExtractError, match=r"schedule\.detaild \(config\.toml\) is no setting: did you mean detailed"),
+    ):
+        load_cadence()
+
+
+def test_secrets_dlts_own_settings_and_other_sources_are_no_misspelt_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ENGAGEMENT__CONTENT_CREDENTIALS", "ENGAGEMENT__EXTRACT__WORKERS", "SQL_DATABASE__CHUNK_SIZE"):
+        monkeypatch.setenv(f"SOURCES__{name}", "2")
+    monkeypatch.setenv("SCHEDULE__DETAILED", "7")
+    assert load_settings().account == "levelset_demo"
+    assert load_cadence()["detailed"] == 7.0
