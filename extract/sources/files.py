@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,6 +68,25 @@ class ExportSource(_FileSource):
 
     name = "export"
 
+    def check_matches(self, known: Collection[str]) -> None:
+        """Raise ExtractError where no row of the file is of a ``known`` post: reading it would do nothing, silently."""
+        try:
+            ids = [reading.tweet_id for _, reading in self.readings()]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ExtractError(f"cannot read {self._path}: {error}") from error
+        if any(tweet_id in known for tweet_id in ids):
+            return
+        if not ids:
+            why = "the file is a header only: export a period with posts"
+        elif not known:
+            why = "content_metadata holds no posts: load some with --content FILE"
+        else:
+            why = (
+                f"the first id in column 'Post id' is {ids[0]!r:.40}, and none of these ids is in content_metadata: "
+                "export the account whose posts are there, and do not let a spreadsheet round the ids"
+            )
+        raise ExtractError(f"{self._path}: {len(ids)} rows read, 0 matched: {why}")
+
     def readings(self) -> Iterator[tuple[datetime, Reading]]:
         observed_at = _modified(self._path)
         with self._path.open(newline="", encoding="utf-8-sig") as file:
@@ -75,7 +94,11 @@ class ExportSource(_FileSource):
             rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or []]
             lacking = [name for name in _NEEDED if name not in rows.fieldnames]
             if lacking:
-                raise ExtractError(f"{self._path} is no content export of X: it has no column {lacking[0]!r}")
+                found = ", ".join(rows.fieldnames) or "none"
+                raise ExtractError(
+                    f"{self._path} is no content export of X: it has no column {lacking[0]!r} "
+                    f"(its columns: {found:.200}). Download the CSV of the posts from X's analytics again"
+                )
             for row in rows:
                 yield observed_at, _exported(row)
 

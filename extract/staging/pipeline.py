@@ -16,6 +16,7 @@ from typing import Any, cast
 import dlt
 from dlt.common.destination import Destination
 from dlt.common.runtime import signals
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.progress import TSupportedCollectors
@@ -25,6 +26,8 @@ from extract.errors import ExtractError
 from extract.interrupts import interrupts_told
 from extract.process_lock import hold
 from extract.reading.attempt import Now, PostSource
+from extract.reading.post_ids import Network
+from extract.sources.files import ExportSource
 from extract.staging.bulk_load import load_snapshots
 from extract.staging.bulk_rules import BulkLoadRequest
 from extract.staging.collect_and_validate import Rows, read_and_judge
@@ -87,7 +90,12 @@ def run(
     wall is no error here, but is in the summary.
     """
     with _prepared(pipeline, job, run_id, content, now, plan) as summary:
-        chosen = due(job, candidates(pipeline, source.network), now(), plan.schedule, plan.budget)
+        known_posts = candidates(pipeline, source.network)
+        if isinstance(source, ExportSource):
+            source.check_matches({post.tweet_id for post in known_posts})
+        if not known_posts:
+            _tell_no_posts(pipeline, source.network)
+        chosen = due(job, known_posts, now(), plan.schedule, plan.budget)
         summary.due = len(chosen)
         log.info("Found %d posts to check", len(chosen))
         if chosen:
@@ -133,6 +141,7 @@ def _prepared(
         log.info("Starting %s metrics collection", job)
         _finish_pending(pipeline)
         _ensure_tables(pipeline)
+        _check_tables(pipeline)
         if content is not None:
             _load_content(pipeline, content, now(), plan.new_columns, summary)
         yield summary
@@ -182,6 +191,36 @@ def _ensure_tables(pipeline: dlt.Pipeline) -> None:
     """Create the raw tables empty, so that what reads them is green before the first reading."""
     if pipeline.first_run or not set(TABLES) <= set(pipeline.default_schema.tables):
         _run(pipeline, raw_tables({table: [] for table in TABLES}))
+
+
+def _check_tables(pipeline: dlt.Pipeline) -> None:
+    """That dlt has made a table does not mean that it is there; without it nothing would be due, for ever."""
+    for table in TABLES:
+        try:
+            with pipeline.sql_client() as client:
+                client.execute_sql(f"select 1 from {DATASET}.{table} where 1 = 0")
+        except DatabaseUndefinedRelation as error:
+            raise ExtractError(
+                f"the table {DATASET}.{table} is missing from the warehouse, where earlier runs made it. Restore it "
+                f"from a backup; or, to have it made empty, delete all rows of {DATASET}._dlt_version and "
+                f"{DATASET}._dlt_pipeline_state, remove the folder {pipeline.working_dir}, and run again"
+            ) from error
+
+
+def _tell_no_posts(pipeline: dlt.Pipeline, network: Network) -> None:
+    with pipeline.sql_client() as client:
+        [[count]] = client.execute_sql(f"select count(*) from {DATASET}.content_metadata") or [[0]]
+    if count:
+        log.warning(
+            "content_metadata holds %d decisions, but none that is posted, with posted_at and an id of network %s: "
+            "nothing can be read before the posting bot writes these",
+            *(count, network.value),
+        )
+    else:
+        log.warning(
+            "content_metadata holds no posts: load some with --content FILE, or set content or content_table under "
+            "[sources.engagement]"
+        )
 
 
 @dlt.source(name=PIPELINE)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from extract.errors import ExtractError
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.post_ids import Network, snowflake
 from extract.reading.record import Count, Counters, Reading, Status
+from extract.sources.files import ExportSource
 from extract.staging.content_columns import ContentRow, ContentScreen, read_content
 from extract.staging.pipeline import make_pipeline, run
 from extract.staging.tables import TABLES
@@ -157,7 +159,7 @@ def test_content_that_does_not_fit_is_kept_and_the_rest_is_loaded(pipeline: dlt.
     assert rows(pipeline, "select count(*) from staging.content_metadata") == [(4,)]
 
 
-def test_a_reading_that_no_warehouse_holds_is_quarantined_and_its_neighbours_are_loaded(pipeline: dlt.Pipeline) -> None:
+def test_a_reading_that_no_warehouse_holds_is_quarantined_and_others_load(pipeline: dlt.Pipeline) -> None:
     bad = {
         IDS[0]: read(IDS[0], likes=10**20),
         IDS[1]: replace(read(IDS[1], views=10**400), profile_clicks=2**63),
@@ -295,6 +297,62 @@ def test_a_content_file_with_bad_bytes_and_values_loads_its_other_rows(
     assert len(refused) == 3
     assert "udcff" in refused[0][1]
     assert "is beyond 64 bits" in refused[1][0]
+
+
+@pytest.mark.parametrize("table", ["content_metadata", "quarantined_metrics"])
+def test_a_missing_table_is_an_error_whose_fix_makes_it_again(pipeline: dlt.Pipeline, table: str) -> None:
+    collect(pipeline, Scripted({}), content=posted)
+    with pipeline.sql_client() as client:
+        client.execute_sql(f"drop table staging.{table}")
+    for told in (None, posted):
+        with pytest.raises(
+            ExtractError, match=rf"staging\.{table} is missing .*_dlt_pipeline_state, remove the folder"
+        ):
+            collect(pipeline, Scripted({}), content=told)
+
+    with pipeline.sql_client() as client:
+        client.execute_sql("delete from staging._dlt_version")
+        client.execute_sql("delete from staging._dlt_pipeline_state")
+    shutil.rmtree(pipeline.working_dir)
+    again = make_pipeline(pipeline.destination, Path(pipeline.pipelines_dir))  # type: ignore[arg-type]
+    later = NOW + timedelta(hours=1)
+    assert collect(again, Scripted({i: read(i) for i in IDS}, later), at=later, content=posted).updated == 4
+    assert rows(again, "select count(*) from staging.content_metadata") == [(4,)]
+
+
+def test_that_there_are_no_posts_is_said(pipeline: dlt.Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    collect(pipeline, Scripted({}))
+    assert any(line.startswith("content_metadata holds no posts: load some with --content") for line in caplog.messages)
+    caplog.clear()
+
+    collect(pipeline, Scripted({}), content=lambda since: iter([(1, "", {"decision_id": "d1", "status": "queued"})]))
+    assert any("holds 1 decisions, but none that is posted" in line for line in caplog.messages)
+    caplog.clear()
+
+    collect(pipeline, Scripted({}), content=posted)
+    assert not any("holds" in line for line in caplog.messages)
+
+
+def test_an_export_of_which_nothing_matches_is_an_error_that_counts(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    header = "Post id,Date,Likes,Reposts,Replies,Bookmarks,Impressions\n"
+
+    def load(text: str, told: Any = posted) -> Summary:
+        path = tmp_path / "content.csv"
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+        return run(pipeline, ExportSource(path), job="backfill", account="me", now=lambda: NOW, content=told)
+
+    line = f"{IDS[0]},x,40,8,6,7,2000\n"
+    for text, told, said in (
+        (header + line, None, "1 rows read, 0 matched: content_metadata holds no posts"),
+        ("a,b\n1,2\n", posted, r"no column 'post id' \(its columns: a, b\)"),
+        (header, posted, "0 rows read, 0 matched: the file is a header only"),
+        (header + "1.23E+18,x,1,2,3,4,5\n" * 2, posted, "2 rows read, 0 matched: the first id .* '1.23E"),
+    ):
+        with pytest.raises(ExtractError, match=said):
+            load(text, told)
+    assert load("\ufeff" + header + "1.23E+18,x,1,2,3,4,5\n" + line).updated == 1
+    assert load(header + line).due == 3  # the post of the file was just read: no error
 
 
 def test_unchanged_content_is_not_loaded_again(pipeline: dlt.Pipeline) -> None:
