@@ -195,9 +195,10 @@ def _ensure_tables(pipeline: dlt.Pipeline) -> None:
 
 def _check_tables(pipeline: dlt.Pipeline) -> None:
     """That dlt has made a table does not mean that it is there; without it nothing would be due, for ever."""
-    for table in TABLES:
+    table = ""
+    with pipeline.sql_client() as client:
         try:
-            with pipeline.sql_client() as client:
+            for table in TABLES:
                 client.execute_sql(f"select 1 from {DATASET}.{table} where 1 = 0")
         except DatabaseUndefinedRelation as error:
             raise ExtractError(
