@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import duckdb
+
 _DUCKDB_SAYS = "Query interrupted"  # a RuntimeError, where the signal came while a statement ran
 
 
@@ -25,5 +27,7 @@ def interrupts_told() -> Iterator[None]:
 def _interrupted(error: BaseException | None) -> bool:
     if error is None:
         return False
-    itself = isinstance(error, KeyboardInterrupt) or (isinstance(error, RuntimeError) and _DUCKDB_SAYS in str(error))
-    return itself or _interrupted(error.__cause__ or error.__context__)
+    itself = isinstance(error, KeyboardInterrupt | duckdb.InterruptException) or (
+        isinstance(error, RuntimeError) and _DUCKDB_SAYS in str(error)
+    )
+    return itself or _interrupted(error.__cause__) or _interrupted(error.__context__)
