@@ -25,7 +25,7 @@ _CONFIRMED_AFTER = timedelta(minutes=10)
 A_ZERO = 5  # a fall to 0 from this many or more is held
 FAULTY_AROUND = timedelta(days=1)  # X's false zeros of all posts were of one day
 _ZERO_LASTS = timedelta(days=3)  # ours: three times the longest that X is known to have served one
-ZERO_DOUBTED = timedelta(days=7)
+ZERO_LASTS_IF_OTHERS_RISE = timedelta(days=7)
 _ZERO_DAYS = 3  # on so many days it must have been read
 FALSE_ZERO = "false_zero"
 
@@ -257,7 +257,7 @@ def _zeros_stand(
         for name in COUNTERS
         if name != "views"  # views never fall
     )
-    lasts = ZERO_DOUBTED if rise else _ZERO_LASTS
+    lasts = ZERO_LASTS_IF_OTHERS_RISE if rise else _ZERO_LASTS
     return times[-1] - times[0] >= lasts
 
 

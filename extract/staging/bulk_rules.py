@@ -20,7 +20,7 @@ from extract.errors import ExtractError
 from extract.reading.post_ids import Network
 from extract.reading.record import COUNTERS, READ, Status
 from extract.staging.tables import TABLES
-from extract.validate import A_ZERO, FAULTY_AROUND, FUTURE_TOLERANCE, ZERO_DOUBTED
+from extract.validate import A_ZERO, FAULTY_AROUND, FUTURE_TOLERANCE, ZERO_LASTS_IF_OTHERS_RISE
 
 SOURCE = "parquet"
 _WHOLE = ("BIGINT", "TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
@@ -170,9 +170,9 @@ def flagged_sql(asked: BulkLoadRequest) -> str:
 
 def zeros_sql() -> str:
     """When a counter of a post of ours is 0 that was ``A_ZERO`` or more when it was last above 0, some days before."""
+    longest = ZERO_LASTS_IF_OTHERS_RISE // _MICROSECOND
     fell = " or ".join(
-        f"({name} = 0 and {name}_above >= {A_ZERO} and instant - {name}_at <= {ZERO_DOUBTED // _MICROSECOND})"
-        for name in COUNTERS
+        f"({name} = 0 and {name}_above >= {A_ZERO} and instant - {name}_at <= {longest})" for name in COUNTERS
     )
     once = " or ".join(f"(min({name}) = 0 and max({name}) >= {A_ZERO})" for name in COUNTERS)
     above = ", ".join(

@@ -16,8 +16,19 @@ HEAD = "{{ config(materialized='incremental', unique_key=%s) }} "
 PROJECT = "name: named\nprofile: own\nflags: {send_anonymous_usage_stats: false}\n"
 
 
-def build_keys(folder: Path, database: Database | None) -> DbtProject:
+def built(folder: Path, database: Database | None, files: dict[str, str], facts: str) -> DbtProject:
+    """A project of these files that was built once over ``raw.facts``."""
     project = DbtProject(folder, database)
+    project.write({"dbt_project.yml": PROJECT, **files})
+    project.profile("own")
+    project.run(
+        "create schema raw", "create table raw.facts (id integer, v integer)", f"insert into raw.facts values {facts}"
+    )
+    project.dbt("build")
+    return project
+
+
+def build_keys(folder: Path, database: Database | None) -> DbtProject:
     both = 'select v as "ID", id, v from {{ source("raw", "facts") }}'
     plain = "select id, v from {{ source('raw', 'facts') }}"
     models = {"upper": ("'ID'", plain), "listed": ("['Id', 'V']", plain)}
@@ -26,20 +37,11 @@ def build_keys(folder: Path, database: Database | None) -> DbtProject:
             "both": ("'ID'", both),
             "quoted": ("'\"ID\"'", 'select id as "ID", v from {{ source("raw", "facts") }}'),
         }
-    project.write(
-        {
-            "dbt_project.yml": PROJECT,
-            "models/sources.yml": "sources: [{name: raw, tables: [{name: facts}]}]\n",
-            **{f"models/{name}.sql": HEAD % key + sql for name, (key, sql) in models.items()},
-        }
-    )
-    project.profile("own")
-    project.run(
-        "create schema raw",
-        "create table raw.facts (id integer, v integer)",
-        "insert into raw.facts values (1, 7), (2, 7), (3, 8)",
-    )
-    project.dbt("build")
+    files = {
+        "models/sources.yml": "sources: [{name: raw, tables: [{name: facts}]}]\n",
+        **{f"models/{name}.sql": HEAD % key + sql for name, (key, sql) in models.items()},
+    }
+    project = built(folder, database, files, "(1, 7), (2, 7), (3, 8)")
     project.dbt("build")
     return project
 
@@ -86,26 +88,17 @@ def test_names_and_expressions_of_a_unique_key(unique_key: str, postgres: str) -
 
 
 def build_versions(folder: Path, database: Database | None) -> DbtProject:
-    project = DbtProject(folder, database)
     facts = "select id, v from {{ source('raw', 'facts') }}"
-    project.write(
-        {
-            "dbt_project.yml": PROJECT,
-            "models/models.yml": "sources: [{name: raw, tables: [{name: facts}]}]\n"
-            "models: [{name: dim_x, latest_version: 2, versions: [{v: 1}, {v: 2}, {v: 3}]}]\n",
-            "models/dim_x_v1.sql": HEAD % "'id'" + facts,
-            "models/dim_x_v2.sql": HEAD % "'id'" + facts.replace("v from", "v + 1 as v from"),
-            "models/dim_x_v3.sql": HEAD % "'id'" + facts.replace("v from", "coalesce(v, random()) as v from"),
-            "models/below.sql": HEAD % "'id'" + "select a.id, a.v as old, b.v as v from {{ ref('dim_x', v=1) }} as a"
-            " join {{ ref('dim_x') }} as b on b.id = a.id",
-        }
-    )
-    project.profile("own")
-    project.run(
-        "create schema raw", "create table raw.facts (id integer, v integer)", "insert into raw.facts values (1, 7)"
-    )
-    project.dbt("build")
-    return project
+    files = {
+        "models/models.yml": "sources: [{name: raw, tables: [{name: facts}]}]\n"
+        "models: [{name: dim_x, latest_version: 2, versions: [{v: 1}, {v: 2}, {v: 3}]}]\n",
+        "models/dim_x_v1.sql": HEAD % "'id'" + facts,
+        "models/dim_x_v2.sql": HEAD % "'id'" + facts.replace("v from", "v + 1 as v from"),
+        "models/dim_x_v3.sql": HEAD % "'id'" + facts.replace("v from", "coalesce(v, random()) as v from"),
+        "models/below.sql": HEAD % "'id'" + "select a.id, a.v as old, b.v as v from {{ ref('dim_x', v=1) }} as a"
+        " join {{ ref('dim_x') }} as b on b.id = a.id",
+    }
+    return built(folder, database, files, "(1, 7)")
 
 
 def test_versions_of_a_model_are_named_and_selected_as_dbt_does(
