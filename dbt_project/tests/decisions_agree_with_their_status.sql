@@ -1,6 +1,6 @@
 {{ config(store_failures=true) }}
--- A posted decision has a tweet and a time, and one that was never posted has none: posts were once marked as failed while
--- they were live, and as posted without an id.
+-- A posted decision has a tweet and a time, and one that was never posted has none: posts were once marked as failed
+-- while they were live, and as posted without an id.
 select
     decision_id,
     status,

@@ -1,7 +1,7 @@
 {{ config(store_failures=true) }}
 -- A post is read again after its first day: rows once stayed as they were at the first reading for ever. Ages are taken
--- at the newest reading of all, so that source freshness, not this test, reports a scraper that has stopped. Red where more
--- than a quarter of the posts between 26 hours and 7 days old have no reading from after their 20th hour.
+-- at the newest reading of all, so that source freshness, not this test, reports a scraper that has stopped. Red where
+-- more than a quarter of the posts between 26 hours and 7 days old have no reading from after their 20th hour.
 with readings as (
 
     select
