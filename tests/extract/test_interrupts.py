@@ -29,7 +29,7 @@ def fail(named: BaseException | None) -> None:
         duckdb.InterruptException("INTERRUPT Error: Interrupted!"),
     ],
 )
-@pytest.mark.parametrize("named", [None, OSError("a cause of its own")])
+@pytest.mark.parametrize("named", [None, OSError("an unrelated cause")])
 def test_an_error_with_an_interrupt_behind_it(interrupt: BaseException, named: BaseException | None) -> None:
     with pytest.raises(KeyboardInterrupt), interrupts_told():
         a_step(interrupt, named)
@@ -37,4 +37,4 @@ def test_an_error_with_an_interrupt_behind_it(interrupt: BaseException, named: B
 
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(ValueError, match="a step failed"), interrupts_told():
-        a_step(RuntimeError("something else"), OSError("a cause of its own"))
+        a_step(RuntimeError("something else"), OSError("an unrelated cause"))
