@@ -422,7 +422,8 @@ def build_times(*, project_dir: str | Path = ".", target: str, default_target: s
     dbt keeps the times of its latest invocation only: call this before each next one, and the older ones are kept.
     ``default_target`` is the profile's target, which dbt does not write down where no target was named.
     """
-    return last_builds(Path(project_dir), target, default_target)
+    builds = last_builds(Path(project_dir), target, default_target)
+    return {unique_id: build.began for unique_id, build in builds.items()}
 
 
 def project_options(where: ProjectArguments) -> Options:

@@ -119,6 +119,12 @@ def judge(
     )
 
 
+def is_dearer(engine: Engine, narrow: Prepared, whole: Prepared) -> bool:
+    """Whether the planner thinks it no cheaper to compare these keys than every row."""
+    plans = [engine.plan(totals_sql(p.comparison, p.actual_unique)) for p in (narrow, whole)]
+    return plans[0] is not None and plans[1] is not None and plans[0].cost >= plans[1].cost
+
+
 def without_as_of(prepared: Prepared) -> Prepared:
     """``prepared`` with nothing pending: every difference is drift."""
     return replace(prepared, comparison=replace(prepared.comparison, as_of=None))

@@ -17,7 +17,6 @@ import threading
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from reconcile.dbt.rendering import as_a_build, marked_literals
 from reconcile.dbt.surroundings import run_words, why_not_as_compiled
 from reconcile.dbt.versions import check_release
 from reconcile.definition.microbatch import batches_of
-from reconcile.definition.model import Definition, Node, UpstreamTable
-from reconcile.definition.splice import mentions, splice
+from reconcile.definition.model import Build, Definition, Node, UpstreamTable
+from reconcile.definition.splice import mentions, splice, spliced_sql
 from reconcile.engines.factory import Connection
 from reconcile.errors import ProjectError
 from reconcile.report.model import Excluded
@@ -391,14 +390,14 @@ class _Loads:
     when models were last built."""
 
     loaded_at: Mapping[str, str | None]
-    built_at: Mapping[str, datetime]
+    built_at: Mapping[str, Build]
 
     def before_build(self, unique_id: str) -> dict[str, str] | None:
         """A predicate a source: only what was loaded before the model's last build began. None where unknown."""
         built_at = self.built_at.get(unique_id)
         if built_at is None or not any(self.loaded_at.values()):
             return None
-        instant = f"timestamp with time zone '{built_at.isoformat()}'"
+        instant = f"timestamp with time zone '{built_at.began.isoformat()}'"
         return {relation: f"({field}) <= {instant}" for relation, field in self.loaded_at.items() if field}
 
 
@@ -418,6 +417,7 @@ def _definition(
         settings=settings,
         path=node.original_file_path,
         version=None if node.version is None else str(node.version),
+        fqn=tuple(node.fqn),
         declared_in=node.patch_path.partition("://")[2] if node.patch_path else None,
     )
     if node.language != "sql":
@@ -429,17 +429,35 @@ def _definition(
         return replace(found, unverifiable="dbt could not compile it as a full refresh")
     if mentions(own.sql, own.relation_name):
         return replace(found, unverifiable="its full-refresh SQL reads its own table: it is no function of its sources")
-    deep = options.upstream == "deep"
+    return _spliced(found, own, nodes, options.upstream == "deep", loads)
+
+
+def _spliced(found: Definition, own: Node, nodes: Mapping[str, Node], deep: bool, loads: _Loads) -> Definition:
+    """A definition with its SQL: that of its model, and with ``deep`` that of every model above."""
     sql = splice(own, nodes, deep=deep)
     if deep:
         read = {relation: field for relation, field in loads.loaded_at.items() if mentions(sql, relation)}
         found = replace(found, over=lambda narrowed: splice(own, nodes, sources=narrowed), sources=read)
-    before_build = loads.before_build(node.unique_id) if deep else None
+    before_build = loads.before_build(own.unique_id) if deep else None
     # a source that is declared need not exist: only what the model reads is narrowed
     before_build = {relation: told for relation, told in (before_build or {}).items() if mentions(sql, relation)}
     as_of = splice(own, nodes, sources=before_build) if before_build else None
-    built_at = loads.built_at[node.unique_id].isoformat(timespec="seconds") if as_of else None
-    return replace(found, sql=sql, as_of_sql=as_of, built_at=built_at)
+    built_at = loads.built_at[own.unique_id].began.isoformat(timespec="seconds") if as_of else None
+    parts = spliced_sql(own, nodes, deep=deep)
+
+    def respliced(changed: Mapping[str, str]) -> Definition:
+        other = {name: replace(node, sql=changed.get(name, node.sql)) for name, node in nodes.items()}
+        return _spliced(found, other[own.unique_id], other, deep, loads)
+
+    return replace(
+        found,
+        sql=sql,
+        as_of_sql=as_of,
+        built_at=built_at,
+        parts=parts,
+        builds={name: loads.built_at.get(name) for part in parts for name in part.built_by},
+        respliced=respliced,
+    )
 
 
 def _column_of(unique_key: str, adapter: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,41 @@ class UpstreamTable:
 
 
 @dataclass(frozen=True)
+class Build:
+    """When a model's last build began and ended (aware, UTC); ``ended`` is None where it is not known."""
+
+    began: datetime
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SplicedSql:
+    """The SQL of one model in a definition, its own or that of a model above.
+
+    ``built_by``: the unique ids of the models in whose builds it is evaluated: a table's own, a view's readers.
+    """
+
+    unique_id: str
+    name: str
+    sql: str
+    built_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuildClock:
+    """The builds as of which a definition is judged whose rows the clock decides: from when to when they ran.
+
+    ``what`` is what the clock decides, in words: "current_date decides its rows or its key". ``sql_now`` is the
+    definition by the clock of the check itself; None where that is the same SQL.
+    """
+
+    began: datetime
+    ended: datetime
+    what: str
+    sql_now: str | None = None
+
+
+@dataclass(frozen=True)
 class Definition:
     """A model to judge: ``sql`` is its definition; None with ``unverifiable`` saying why there is none."""
 
@@ -57,6 +93,7 @@ class Definition:
     settings: ModelSettings
     path: str
     declared_in: str | None = None  # the yml file that names it
+    fqn: tuple[str, ...] = ()  # package, folders and name, as dbt_project.yml nests configs
     unverifiable: str | None = None
     as_of_sql: str | None = None  # the definition over what the sources held when the table was last built
     built_at: str | None = None  # when that was (ISO 8601)
@@ -66,6 +103,12 @@ class Definition:
     upstream_tables: tuple[UpstreamTable, ...] = ()
     never_refreshed: bool = False  # full_refresh: false: its table may hold rows whose sources were purged
     version: str | None = None  # of a model with versions; its name is then dim_x.v2
+    parts: tuple[SplicedSql, ...] = ()  # what ``sql`` is spliced of
+    builds: Mapping[str, Build | None] = field(default_factory=dict)  # the last build of each of ``built_by``
+    # the definition with other SQL in place of some of its parts: unique id -> SQL
+    respliced: Callable[[Mapping[str, str]], Definition] | None = None
+    clock: BuildClock | None = None  # set where the clock's values are replaced by the time of the last build
+    stamps: frozenset[str] = frozenset()  # with ``clock``: the columns that hold nothing but the time of a build
     incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run
 
     @property

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from reconcile.definition.model import Node
+from reconcile.definition.model import Node, SplicedSql
 from reconcile.engines.identifiers import MARK, marked, outside_literals
+from reconcile.engines.volatility import CLOCK_MARK
 
 
 def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: Mapping[str, str] | None = None) -> str:
@@ -39,6 +40,21 @@ def splice(model: Node, nodes: Mapping[str, Node], deep: bool = True, sources: M
     return "with " + ",\n".join(parts) + f"\nselect * from (\n{final}\n) as definition"
 
 
+_BUILT = ("table", "incremental")  # dbt evaluates their SQL when it builds them; a view's is evaluated by its readers
+
+
+def spliced_sql(model: Node, nodes: Mapping[str, Node], deep: bool = True) -> tuple[SplicedSql, ...]:
+    """The SQL that ``splice`` makes a definition of, each with the models in whose builds it is evaluated."""
+    order = [*(_ancestors(model, nodes) if deep else []), model]
+    readers: dict[str, dict[str, None]] = {model.unique_id: {model.unique_id: None}}
+    for node in reversed(order):
+        if node.materialized in _BUILT or node.materialized == "materialized_view":
+            readers[node.unique_id] = {node.unique_id: None}
+        for parent in node.upstream:
+            readers.setdefault(parent, {}).update(readers[node.unique_id])
+    return tuple(SplicedSql(node.unique_id, node.name, node.sql, tuple(readers[node.unique_id])) for node in order)
+
+
 def _batches(node: Node, names: Mapping[str, str], parts: list[str]) -> dict[str, str]:
     """Add what a microbatch model reads of its batches as CTEs to ``parts``: relation -> the CTE's name."""
     narrowed = {}
@@ -60,6 +76,12 @@ def same_logic(sql: str, other: str) -> bool:
     """Whether two definitions are one, but for the batches that time has added."""
     moving = r"'[^']*' /\* until \*/"
     return re.sub(moving, "", sql) == re.sub(moving, "", other)
+
+
+def same_but_clock(sql: str, other: str) -> bool:
+    """Whether two definitions are one, but for the builds whose clock they have."""
+    moving = rf"({re.escape(CLOCK_MARK)}cast\()'[^']*'"
+    return same_logic(*(re.sub(moving, r"\1", text) for text in (sql, other)))
 
 
 def cast_to_contract(sql: str, contract: Mapping[str, str]) -> str:

@@ -123,6 +123,8 @@ class Engine(Protocol):
     skip_conflicts: str  # what an INSERT ends with to leave out rows whose unique values exist already
     functions: str  # prefix of the engine's own functions, so that none of the user's is called in their place
     equal: str  # the engine's own operator = for the same reason
+    tells_instants: bool  # whether a value of its clock can be replaced by what the clock showed at another time
+    ages_at_midnight: bool  # whether age(x) is the age at midnight of the session's day
 
     @staticmethod
     def address(credentials: Any) -> str:
@@ -145,6 +147,9 @@ class Engine(Protocol):
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         """Whether the database itself keeps these columns unique and not NULL."""
+
+    def unique_keys(self, relation_name: str) -> list[tuple[str, ...]]:
+        """The columns of each unique index without a NULL, the shortest first; none where the engine keeps none."""
 
     def comparable(self, expression: str, column: Column) -> str:
         """An expression of a value of this column that is equal exactly if the bytes of the value are."""

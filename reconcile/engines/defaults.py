@@ -29,9 +29,13 @@ class PlainEngine:
     skip_conflicts = ""
     functions = ""
     equal = "="
+    tells_instants = ages_at_midnight = False
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
         return False
+
+    def unique_keys(self, relation_name: str) -> list[tuple[str, ...]]:
+        return []
 
     def plan(self, sql: str) -> Estimate | None:
         return None  # their planners tell rows or sizes, and no cost

@@ -64,6 +64,7 @@ class DuckDBEngine(OwnDialect, PlainEngine):
     row_id: tuple[str, ...] = ("rowid",)
     whole_row = "{}"
     pinned_settings: dict[str, str] = {"TimeZone": "UTC"}  # noqa: RUF012
+    tells_instants = True
 
     def __init__(self, path: str, settings: dict[str, Any] | None = None, must_exist: bool = True) -> None:
         if must_exist and path != ":memory:" and not Path(path).exists():

@@ -88,6 +88,7 @@ class PostgresEngine(PostgresSpelling):
     skip_conflicts = " on conflict do nothing"
     functions = "pg_catalog."
     equal = "operator(pg_catalog.=)"
+    tells_instants = ages_at_midnight = True
 
     def __init__(self, conninfo: str, role: str | None = None, lock_timeout: str = "10s") -> None:
         try:
@@ -184,8 +185,11 @@ class PostgresEngine(PostgresSpelling):
         ]
 
     def has_unique_index(self, relation_name: str, columns: Sequence[str]) -> bool:
+        return any(set(names) <= set(columns) for names in self.unique_keys(relation_name))
+
+    def unique_keys(self, relation_name: str) -> list[tuple[str, ...]]:
         rows = self._run(catalog.UNIQUE, [self._oid(relation_name)]).fetchall()
-        return any(not_null and set(names) <= set(columns) for names, not_null in rows)
+        return sorted((tuple(names) for names, not_null in rows if not_null), key=lambda names: (len(names), names))
 
     def comparable(self, expression: str, column: Column) -> str:
         return column.compared.replace("{}", expression)

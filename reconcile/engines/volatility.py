@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 from reconcile.engines.identifiers import LITERALS_AND_COMMENTS
 
@@ -29,6 +30,22 @@ _TYPED = re.compile(
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\d+(?:\.\d+)?")
 _RUN_VALUE = re.compile(r"/\* differs by run: (?P<name>[^*]+) \*/\s*")
 
+
+_ZONED = "timestamp with time zone"
+CLOCK_MARK = "/* clock */ "  # before a literal in place of what the clock showed to a build
+_CLOCK_TYPES = {
+    **dict.fromkeys(("now", "current_timestamp", "transaction_timestamp", "get_current_timestamp"), _ZONED),
+    **dict.fromkeys(("statement_timestamp", "clock_timestamp"), _ZONED),
+    **dict.fromkeys(("current_date", "today"), "date"),
+    "localtimestamp": "timestamp",
+}
+_PRECISION = re.compile(r"[^(]*(?:\(\s*(?P<digits>\d?)\s*\)\s*)?")
+_DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
+# the type after a literal: 'now'::date; after "as" it is one only inside cast()
+_CAST_AFTER = re.compile(
+    r"\s*(?P<by>::|as\b)\s*(?P<type>(?:date|timestamptz|timestamp)\b(?:\s+with(?:out)?\s+time\s+zone)?)", re.IGNORECASE
+)
+_INSIDE_CAST = re.compile(r"\bcast\s*\(\s*$", re.IGNORECASE)
 
 # a LIMIT or a window's frame that is no number: EXPLAIN does not print these expressions
 _BOUND = re.compile(
@@ -101,6 +118,60 @@ def with_stand_ins(sql: str, values: Sequence[RunValue], stand_in: Callable[[int
         pieces += [sql[start : value.start], stand_in(place, value)]
         start = value.end
     return "".join([*pieces, sql[start:]])
+
+
+@dataclass(frozen=True)
+class Instant:
+    """One instant as the clock of a session shows it: ``zoned`` is aware, the others are in the session's time zone."""
+
+    zoned: datetime
+    local: datetime
+    day: date
+
+    def literal(self, kind: str) -> str:
+        """What the clock gives as a value of this type: a date, or a timestamp with or without a time zone."""
+        base = re.sub(r"\s*\(\d\)", "", kind.lower())
+        if base == "date":
+            return f"{CLOCK_MARK}cast('{self.day}' as date)"
+        zoned = base == "timestamptz" or base.endswith("with time zone")
+        return f"{CLOCK_MARK}cast('{(self.zoned if zoned else self.local).isoformat(' ')}' as {kind})"
+
+
+def reads_clock(value: RunValue) -> bool:
+    """Whether a run value is the time of the clock, in whatever form."""
+    return bool(_CLOCK.fullmatch(value.name) or _CLOCK_LITERAL.fullmatch(value.name))
+
+
+def at_instant(sql: str, value: RunValue, instant: Instant, ages: bool) -> str | None:
+    """A value of the clock in ``sql`` as a literal, if the clock showed ``instant``; None where that is not known.
+
+    ``ages``: whether ``age(x)`` is the age at midnight of the session's day, as on Postgres.
+    """
+    call = sql[value.start : value.end]
+    if value.function is None:
+        return _literal_at(sql, value, instant) if _CLOCK_LITERAL.fullmatch(value.name) else None
+    if value.function == "age" and ages:
+        return re.sub(r"\(", lambda _: f"({instant.literal('date')}, ", call, count=1)
+    kind, precise = _CLOCK_TYPES.get(value.function), _PRECISION.fullmatch(call)
+    if kind is None or precise is None:
+        return None
+    if precise["digits"]:
+        kind = kind.replace("timestamp", f"timestamp({precise['digits']})")
+    return instant.literal(kind)
+
+
+def _literal_at(sql: str, value: RunValue, instant: Instant) -> str | None:
+    """``'now'`` and the like where they are certainly read as a date or a timestamp."""
+    after = _CAST_AFTER.match(sql, value.end)
+    if after is not None and after["by"] != "::" and not _INSIDE_CAST.search(sql, 0, value.start):
+        after = None
+    kind = value.type or (after["type"] if after else None)
+    word = value.name.strip("' ").lower()
+    if kind is None or not kind.lower().startswith(("date", "timestamp")):
+        return None
+    if word in _DAYS:
+        return f"{CLOCK_MARK}cast('{instant.day + timedelta(days=_DAYS[word])}' as {kind})"
+    return instant.literal(kind) if word == "now" else None
 
 
 def _calls(sql: str, functions: Collection[str]) -> Iterator[RunValue]:

@@ -20,7 +20,7 @@ from reconcile.compare.key_filter import condition
 from reconcile.compare.key_ranges import narrowed, narrowed_sql
 from reconcile.compare.sql import Comparison, any_differs, copies, different_by_key, joined, side, sides
 from reconcile.definition.model import Definition
-from reconcile.definition.splice import same_logic
+from reconcile.definition.splice import same_but_clock, same_logic
 from reconcile.engines.base import Engine
 from reconcile.errors import EvaluationFailed
 from reconcile.report.model import Sample
@@ -34,6 +34,7 @@ class Cause(StrEnum):
     LOGIC_CHANGED = "logic_changed"
     PARTIAL_AGGREGATE = "partial_aggregate"
     KEEPS_MORE = "keeps_more_than_source"
+    CLOCK_MOVED = "clock_moved"
     DUPLICATE = "duplicate"
     MANUAL_EDIT = "manual_edit"
     UNKNOWN = "unknown"
@@ -57,26 +58,23 @@ class Evidence:
     untouched: bool | None = None  # the table's row was written before the proof
     by_build: bool | None = None  # the transaction that wrote it also wrote rows that are right
     never_refreshed: bool = False  # the model's full_refresh is false
+    clock: bool = False  # the clock decides its rows, and is not known to be that of the proof
+    only_clock: bool = False  # ``former`` differs from the definition by the time of its clock alone
 
 
 def cause_of(e: Evidence) -> Cause:
     """The cause that the evidence leaves. See the tests for each rule by a dbt run that leads to it."""
+    former = Cause.CLOCK_MOVED if e.only_clock else Cause.LOGIC_CHANGED
     if e.kind == "missing":
         if e.in_former is False:
-            return Cause.LOGIC_CHANGED  # only the new definition has it
+            return former  # only the new definition has it
         if e.in_before is not None:
             return Cause.MANUAL_EDIT if e.in_before else Cause.LATE
         return Cause.UNKNOWN
     if e.kind == "extra":
-        if e.in_former:
-            return Cause.LOGIC_CHANGED
-        if e.never_refreshed:
-            return Cause.KEEPS_MORE  # if all rows of a build lost their sources, by_build is False and proves nothing
-        if e.untouched or e.by_build:
-            return Cause.DELETED_UPSTREAM
-        return Cause.MANUAL_EDIT if e.by_build is False else Cause.UNKNOWN
+        return _cause_of_extra(e, former)
     if e.former_is_actual:
-        return Cause.LOGIC_CHANGED
+        return former
     if e.before_is_expected and not e.untouched:
         return Cause.MANUAL_EDIT  # the sources are as they were when it was right
     if e.before_is_actual:
@@ -85,6 +83,18 @@ def cause_of(e: Evidence) -> Cause:
         return Cause.PARTIAL_AGGREGATE
     if e.untouched or (e.in_before is False and e.by_build is not False):
         return Cause.CORRECTED_UPSTREAM
+    return Cause.MANUAL_EDIT if e.by_build is False else Cause.UNKNOWN
+
+
+def _cause_of_extra(e: Evidence, former: Cause) -> Cause:
+    if e.in_former:
+        return former
+    if e.never_refreshed:
+        return Cause.KEEPS_MORE  # if all rows of a build lost their sources, by_build is False and proves nothing
+    if e.clock and not e.untouched:
+        return Cause.CLOCK_MOVED  # an earlier build may have taken it: by_build may be False if that took no later row
+    if e.untouched or e.by_build:
+        return Cause.DELETED_UPSTREAM
     return Cause.MANUAL_EDIT if e.by_build is False else Cause.UNKNOWN
 
 
@@ -130,13 +140,20 @@ def find_causes(
         written[row["writer"]] += row["count"]
     in_table = query.written(writer for writer in written if writer is not None)
 
+    clock = _clock_evidence(definition, proof)
+
     def cause(row: dict[str, Any]) -> str:
         writer = row["writer"]
         by_build = in_table[writer] > written[writer] if writer in in_table else None
         known = {name: row[name] for name in _FLAGS}
         untouched = int(writer) < proof.moment.xid if writer and proof and proof.moment.xid else None
         evidence = Evidence(
-            row["kind"], **known, untouched=untouched, by_build=by_build, never_refreshed=definition.never_refreshed
+            row["kind"],
+            **known,
+            untouched=untouched,
+            by_build=by_build,
+            never_refreshed=definition.never_refreshed,
+            **clock,
         )
         return cause_of(evidence).value
 
@@ -147,6 +164,17 @@ def find_causes(
         counts[Cause.DUPLICATE.value] += duplicates
     of = {tuple(row["key"]): cause(row) for row in rows}
     return Causes(dict(sorted(counts.items())), of)
+
+
+def _clock_evidence(definition: Definition, proof: Proof | None) -> dict[str, bool]:
+    if definition.clock is None or definition.sql is None:
+        return {}
+    if proof is None:
+        return {"clock": True}
+    return {
+        "clock": not same_logic(proof.sql, definition.sql),
+        "only_clock": same_but_clock(proof.sql, definition.sql),
+    }
 
 
 _FLAGS = (

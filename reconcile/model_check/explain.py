@@ -13,6 +13,7 @@ from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError
+from reconcile.model_check.build_clock import as_of_last_build
 from reconcile.model_check.prepare_definition import prepare_definition
 from reconcile.model_check.run import open_project
 
@@ -50,10 +51,13 @@ def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[
         return
     yield from _scope(definition, capture)
     try:
+        definition = as_of_last_build(engine, definition)
         prepared = prepare_definition(engine, definition)
     except ReconcileError as error:
         yield f"-- trouble:   {error}"
         return
+    if definition.clock is not None:
+        yield f"-- clock:     of the build of {definition.clock.began.isoformat()}: {definition.clock.what}"
     if prepared is None:
         yield f"-- trouble:   {definition.relation_name} does not exist: run `dbt build -s {definition.name}` first"
         return

@@ -9,13 +9,13 @@ from typing import Any
 
 from reconcile.capture.session import Capture, Captured, CaptureSession, NotCaptured, Route
 from reconcile.compare.align import Prepared
-from reconcile.compare.comparison import Compared, judge
+from reconcile.compare.comparison import Compared, is_dearer, judge
 from reconcile.compare.key_filter import Keys, Values
 from reconcile.compare.key_ranges import narrowed_to_keys
-from reconcile.compare.sql import totals_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine, Moment
 from reconcile.errors import ReconcileError, RowsHidden
+from reconcile.model_check.build_clock import as_of_last_build, why_later_build
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
 from reconcile.model_check.prepare_definition import NotSettled, inlined_definition, prepare_definition
@@ -30,6 +30,7 @@ log = logging.getLogger("reconcile")
 _MANY = 1_000  # dirty keys, above which the planner is asked whether a sweep is cheaper
 _ONLY_KEYS = "only the rows of the keys that were given were compared"
 _NEVER = "{}; a sweep would tell, and --scope capture forbids it"
+_CLOCK = "its definition reads the clock"
 _EMPTY = "both sides are empty: nothing was compared"
 
 
@@ -85,6 +86,7 @@ def judge_definition(
 
     try:
         with polled(engine, definition.name, watcher):
+            definition = _judgeable(engine, definition)
             found = _judged_by_scope(engine, definition, asked, _Run(proofs, at, watcher, capture))
             for lost in engine.losses():
                 found = found.because(lost)
@@ -123,7 +125,7 @@ class _FoundHere:
     ties_unknown: str | None = None  # why ties could not be looked for
     columns_compared: int | None = None
     not_compared: tuple[NotCompared, ...] = ()
-    rewritten: str | None = None  # what may have changed the rows that differ, other than dbt
+    rewritten: str | None = None  # what may have written the rows that differ, other than the build that is judged
 
     def because(self, note: str) -> _FoundHere:
         """With a note of why this was the way to judge it."""
@@ -165,13 +167,17 @@ class _EveryRow(Exception):
     why: str
 
 
-def _judged_by_scope(engine: Engine, definition: Definition, asked: CheckRequest, run: _Run) -> _FoundHere:
+def _judgeable(engine: Engine, definition: Definition) -> Definition:
     if definition.unverifiable is not None or definition.sql is None:
         raise _Unjudged(Verdict.UNVERIFIED, definition.unverifiable or "it has no definition")
+    return as_of_last_build(engine, definition)
+
+
+def _judged_by_scope(engine: Engine, definition: Definition, asked: CheckRequest, run: _Run) -> _FoundHere:
     if asked.mode not in ("auto", "capture"):
         return _judged(engine, definition, asked, run)
     forced = asked.mode == "capture"
-    match run.capture:
+    match NotCaptured(_CLOCK) if definition.clock is not None else run.capture:
         case NotCaptured(reason) if forced:
             raise _Unjudged(Verdict.UNVERIFIED, _NEVER.format(reason))
         case NotCaptured(reason):
@@ -232,10 +238,10 @@ def _captured(
         rewritten = None
         if keys or audit:
             prepared = narrowed_to_keys(whole, keys + audit)
-            if len(keys) > _MANY and _dearer(engine, prepared, whole):
+            if len(keys) > _MANY and is_dearer(engine, prepared, whole):
                 raise _EveryRow(f"{len(keys):,} keys changed: a sweep is cheaper")
             judged = judge(engine, prepared)
-            rewritten = why_rewritten(engine, definition, prepared, judged)
+            rewritten = _why_undecidable(engine, definition, prepared, judged)
             if judged.drift.of_rows() and rewritten is None:
                 judged, causes = _explained(engine, by_key, prepared, proof, judged)
         else:
@@ -276,12 +282,6 @@ def _key_text(definition: Definition, key: Values) -> str:
     return ", ".join(f"{name} = {value}" for name, value in zip(definition.key, key, strict=True))
 
 
-def _dearer(engine: Engine, narrow: Prepared, whole: Prepared) -> bool:
-    """Whether the planner thinks it no cheaper to compare these keys than every row."""
-    plans = [engine.plan(totals_sql(p.comparison, p.actual_unique)) for p in (narrow, whole)]
-    return plans[0] is not None and plans[1] is not None and plans[0].cost >= plans[1].cost
-
-
 def _prepared(engine: Engine, definition: Definition) -> Prepared:
     prepared = prepare_definition(engine, definition)
     if prepared is None:
@@ -309,7 +309,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         # a brief comparison does not tell which columns differ
         brief = asked.brief and not generates_columns(prepared)
         found = judge(engine, prepared, step=step, brief=brief)
-        rewritten = why_rewritten(engine, definition, prepared, found)
+        rewritten = _why_undecidable(engine, definition, prepared, found)
         moment = Moment(run.at, engine.xid())
         causes: dict[str, int] = {}
         hints: tuple[str, ...] = ()
@@ -329,6 +329,11 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
     scope = _scope(definition, found, asked, keys, unsettled)
     return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared), rewritten)
+
+
+def _why_undecidable(engine: Engine, definition: Definition, prepared: Prepared, found: Compared) -> str | None:
+    why = why_rewritten(engine, definition, prepared, found)
+    return why or why_later_build(engine, definition, prepared, found)
 
 
 def _coverage(prepared: Prepared) -> tuple[int, tuple[NotCompared, ...]]:
@@ -356,6 +361,10 @@ def _scope(
         reason += "; the model has no unique_key, so rows were compared as a multiset"
     if found.drift.pending:
         reason += f"; pending rows were loaded after the last noted build ({definition.built_at})"
+    if definition.clock is not None:
+        reason += (
+            f"; as of the build of {definition.clock.began.isoformat(timespec='seconds')}: {definition.clock.what}"
+        )
     if unsettled is not None:
         reason += f"; whether ties matter is not known: {unsettled}"
     checked = len(keys) if keys is not None else None

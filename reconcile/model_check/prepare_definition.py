@@ -13,15 +13,18 @@ from reconcile.engines.volatility import RunValue, why_left_out, with_stand_ins
 from reconcile.errors import ReconcileError
 from reconcile.report.model import NotCompared
 
-_RULE = "it is no function of its sources"
+NO_FUNCTION = "it is no function of its sources"
 
 
 class NotSettled(ReconcileError):
-    """A definition that another evaluation would not repeat. ``hints`` say what settles it."""
+    """A definition that another evaluation would not repeat. ``hints`` say what settles it.
 
-    def __init__(self, why: str, hints: tuple[str, ...] = ()) -> None:
+    ``columns``: those which ``meta.reconcile.ignore`` may name, so that the others are compared.
+    """
+
+    def __init__(self, why: str, hints: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> None:
         super().__init__(why)
-        self.hints = hints
+        self.hints, self.columns = hints, columns
 
 
 def inlined_definition(definition: Definition) -> Definition:
@@ -72,29 +75,39 @@ def _set_aside(
     """The columns that only tell when or by which run a row was built, each with the reason."""
     sql = inlined(definition.sql or "")
     names = [column.name for column in expected]
+    stamps = {name: "build time" for name in names if name in definition.stamps and name in actual}
 
     def needs(columns: Sequence[str]) -> str | None:
         return engine.volatile_call(sql, columns, frozenset(names) - frozenset(columns))
 
     key = [name for name in names if name in definition.key]
     judged = [n for n in names if n in definition.key or (n not in definition.settings.ignore and n in actual)]
+    judged = [name for name in judged if name not in stamps]
     if needs(judged) is None:
-        return {}
+        return stamps
     if any(part not in names for part in definition.key):  # an expression, of whatever columns
-        raise NotSettled(f"{needs(judged)} may decide its key, which is an expression: {_RULE}", _hints(definition, ()))
+        raise NotSettled(
+            f"{needs(judged)} may decide its key, which is an expression: {NO_FUNCTION}", _hints(definition, ())
+        )
     if (call := needs(key)) is not None:
-        raise NotSettled(f"{call} decides its rows or its key: {_RULE}", _hints(definition, ()))
+        raise NotSettled(f"{call} decides its rows or its key: {NO_FUNCTION}", _hints(definition, ()))
     varying = {name: call for name in judged if name not in key and (call := needs([*key, name])) is not None}
     only_told = _only_told(engine, sql, names)
     mixed = [name for name in varying if name not in only_told]
     if mixed:
         called = ", ".join(dict.fromkeys(varying[name] for name in mixed))
-        why = f"{', '.join(mixed)} {'depends' if len(mixed) == 1 else 'depend'} on {called}: {_RULE}"
-        raise NotSettled(why, _hints(definition, mixed))
+        why = f"{', '.join(mixed)} {'depends' if len(mixed) == 1 else 'depend'} on {called}: {NO_FUNCTION}"
+        raise NotSettled(why, _hints(definition, mixed), tuple(mixed))
     rest = [name for name in judged if name not in varying]
     if not rest or (call := needs(rest)) is not None:
-        raise NotSettled(f"{call or next(iter(varying.values()))} decides all that could be compared: {_RULE}")
-    return {name: why_left_out(call) for name, call in varying.items()}
+        raise NotSettled(f"{call or next(iter(varying.values()))} decides all that could be compared: {NO_FUNCTION}")
+    return stamps | {name: why_left_out(call) for name, call in varying.items()}
+
+
+def build_columns(engine: Engine, definition: Definition) -> frozenset[str]:
+    """The columns of a definition that only tell when, or by which run, a row was built."""
+    sql = inlined(definition.sql or "")
+    return frozenset(_only_told(engine, sql, [column.name for column in engine.query_columns(sql)]))
 
 
 def _only_told(engine: Engine, sql: str, names: Sequence[str]) -> set[str]:

@@ -10,7 +10,7 @@ from reconcile.compare.align import Prepared, stored_sql
 from reconcile.compare.key_filter import Values
 from reconcile.compare.key_ranges import narrowed_to_keys
 from reconcile.compare.multiset import Rows, surplus_counts_sql
-from reconcile.compare.sql import Comparison, Totals, totals_sql
+from reconcile.compare.sql import Totals, totals_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.errors import EvaluationFailed, RowsHidden
@@ -42,17 +42,8 @@ def why_ties_unknown(
             prepared = prepared or prepare_definition(engine, definition)
             if prepared is None:
                 return None  # the comparison gives that as the reason
-            both = replace(
-                prepared.comparison,
-                expected=engine.given(ways.one_way),
-                actual=engine.given(ways.other_way),
-                columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
-                as_of=None,
-            )
-            prepared = replace(prepared, comparison=both)
-            if keys is not None:
-                prepared = narrowed_to_keys(prepared, keys)
-            differing = _differing(engine, prepared.comparison)
+            one, other = engine.given(ways.one_way), engine.given(ways.other_way)
+            differing = differing_keys(engine, prepared, one, other, keys)
     except RowsHidden:
         raise
     except NotSettled:
@@ -69,7 +60,21 @@ def why_ties_unknown(
     raise NotSettled(why, (settle,))
 
 
-def _differing(engine: Engine, both: Comparison) -> int:
+def differing_keys(
+    engine: Engine, prepared: Prepared, one: str, other: str, keys: Sequence[Values] | None = None
+) -> int:
+    """How many keys differ between two SELECTs of one definition, as its comparison reads it; without a key, rows."""
+    both = replace(
+        prepared.comparison,
+        expected=one,
+        actual=other,
+        columns=tuple(replace(c, actual=c.expected) for c in prepared.comparison.columns),
+        as_of=None,
+    )
+    prepared = replace(prepared, comparison=both)
+    if keys is not None:
+        prepared = narrowed_to_keys(prepared, keys)
+    both = prepared.comparison
     if not both.key:
         surplus, lacking, _, _ = engine.one(surplus_counts_sql(both, Rows.ALL))
         return int(max(surplus, lacking))

@@ -10,6 +10,7 @@ from reconcile.compare.sql import later_build_sql
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.errors import NotComparable, Refused
+from reconcile.model_check.build_clock import as_of_last_build
 from reconcile.model_check.prepare_definition import prepare_definition
 from reconcile.repair.plan_tables import Images, PlanTable
 from reconcile.repair.writers import new_plan_table
@@ -20,7 +21,7 @@ def stage(engine: Engine, definition: Definition, unique: bool, then: Callable[[
 
     ``unique``: no key is known to occur twice.
     """
-    prepared = _prepared(engine, definition)
+    prepared = _prepared(engine, as_of_last_build(engine, definition))
     comparison = replace(prepared.comparison, keeps_extra=definition.never_refreshed)
     key = tuple(part.name for part in comparison.key)
     compared = tuple(column.name for column in comparison.columns if not column.ignored)

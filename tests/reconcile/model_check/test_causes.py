@@ -193,6 +193,12 @@ def test_without_a_proof_nothing_is_guessed(proven: DbtProject, engine_kind: str
         (Evidence("changed", in_before=True, since_is_actual=True, by_build=True), Cause.PARTIAL_AGGREGATE),
         (Evidence("changed", in_before=False, by_build=False), Cause.MANUAL_EDIT),
         (Evidence("changed", in_before=True, by_build=True), Cause.UNKNOWN),
+        (Evidence("extra", in_former=True, clock=True, only_clock=True), Cause.CLOCK_MOVED),
+        (Evidence("extra", in_former=True, clock=True), Cause.LOGIC_CHANGED),
+        (Evidence("extra", by_build=False, clock=True), Cause.CLOCK_MOVED),
+        (Evidence("extra", in_former=False, untouched=True, clock=True), Cause.DELETED_UPSTREAM),
+        (Evidence("extra", untouched=True), Cause.DELETED_UPSTREAM),
+        (Evidence("changed", former_is_actual=True, clock=True, only_clock=True), Cause.CLOCK_MOVED),
     ],
 )
 def test_rules_at_their_edges(evidence: Evidence, cause: Cause) -> None:
