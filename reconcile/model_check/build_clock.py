@@ -56,7 +56,14 @@ def _as_built(engine: Engine, definition: Definition, unsettled: NotSettled) -> 
     high = _at(engine, definition, reading, {name: _ended(build) + margin for name, build in builds.items()})
     what = str(unsettled).removesuffix(f": {NO_FUNCTION}")
     began, ended = min(b.began for b in builds.values()), max(map(_ended, builds.values()))
-    _check_ends(engine, low, high, f"{what}, between {began.isoformat()} and {ended.isoformat()}")
+    if differing := _differing_at_ends(engine, low, high):
+        unit = "keys" if high.key else "rows"
+        raise NotSettled(
+            f"the clock passed a bound of its rows while it was built ({what}, between {began.isoformat()} and "
+            f"{ended.isoformat()}): {differing:,} {unit} differ",
+            (*unsettled.hints, "to avoid it, compare whole days (current_date) or take bounds from the data"),
+            unsettled.columns,
+        )
     sql_now = present_day.sql if present_day.sql != high.sql else None
     return replace(high, clock=BuildClock(began, ended, what, sql_now))
 
@@ -154,18 +161,12 @@ def _settles(engine: Engine, definition: Definition, other: Definition) -> bool:
         return False
 
 
-def _check_ends(engine: Engine, low: Definition, high: Definition, when: str) -> None:
-    """Raise NotSettled if the definitions with the clock at the two ends of the builds give different rows."""
+def _differing_at_ends(engine: Engine, low: Definition, high: Definition) -> int:
+    """How many keys differ between the definitions with the clock at the two ends of the builds."""
     if low.sql == high.sql:
-        return
+        return 0
     contract = dict(high.contract)
     one, other = (engine.given(stored_sql(sql or "", contract)) for sql in (low.sql, high.sql))
     with engine.snapshot():
         prepared = prepare_definition(engine, high)
-        differing = differing_keys(engine, prepared, one, other) if prepared is not None else 0
-    if differing:
-        unit = "keys" if high.key else "rows"
-        raise NotSettled(
-            f"the clock passed a bound of its rows while it was built ({when}): {differing:,} {unit} differ",
-            ("build it again; to avoid it, compare whole days (current_date) or take bounds from the data",),
-        )
+        return differing_keys(engine, prepared, one, other) if prepared is not None else 0

@@ -83,6 +83,8 @@ def _set_aside(
     key = [name for name in names if name in definition.key]
     judged = [n for n in names if n in definition.key or (n not in definition.settings.ignore and n in actual)]
     judged = [name for name in judged if name not in stamps]
+    if stamps and not judged:
+        raise NotSettled(f"the time of a build is all that could be compared: {NO_FUNCTION}")
     if needs(judged) is None:
         return stamps
     if any(part not in names for part in definition.key):  # an expression, of whatever columns

@@ -70,6 +70,7 @@ select v.id from {{ ref('both_view') }} v join {{ ref('both_table') }} t on t.id
 {{ config(materialized='incremental', unique_key=['day', 'id']) }}
 select current_date as day, id, v from {{ source('raw', 'visits') }}
 """,
+    "models/stamp.sql": "{{ config(materialized='incremental') }} select now() as a",
     "models/chance.sql": """
 {{ config(materialized='incremental', unique_key='id') }}
 select id, v from {{ source('raw', 'visits') }} where day >= current_date - 30 and random() < 2
@@ -201,6 +202,7 @@ def test_a_bound_that_the_clock_passed_in_the_build_is_not_judged(clocks: DbtPro
     ("name", "why"),
     [
         ("chance", " decides its rows or its key"),
+        ("stamp", "now() decides all that could be compared"),
         ("daily", "current_date decides its rows or its key"),
         ("both", "the clock in both_view is read in the builds of several models"),
     ],
