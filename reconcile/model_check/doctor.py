@@ -1,4 +1,4 @@
-"""``reconcile doctor``: what prevents or slows a check or a repair, and how to fix it. It writes nothing."""
+"""``reconcile doctor``: what prevents or slows a check or a repair, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from reconcile.definition.model import Definition
 from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.factory import open_engine
 from reconcile.errors import ReconcileError
+from reconcile.model_check.build_clock import as_of_last_build
 from reconcile.model_check.hints import index_config
+from reconcile.model_check.missing_settings import MissingSetting, missing_setting
 from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
 from reconcile.model_check.run import open_project
 from reconcile.report.diagnosis import Diagnosis, Level
@@ -22,8 +24,11 @@ from reconcile.state.proofs import Proofs
 _SUPPORTED = ("1.11",)  # dbt-core, as tested
 
 
-def examine(options: Options) -> Iterator[Diagnosis]:
-    """Findings about dbt, the project, the database, and each selected model."""
+def examine(options: Options, missing: list[MissingSetting] | None = None) -> Iterator[Diagnosis]:
+    """Findings about dbt, the project, the database, and each selected model.
+
+    ``missing`` receives the settings that would let models be judged, or be compared by a key.
+    """
     yield _dbt()
     try:
         project = open_project(options)
@@ -45,6 +50,8 @@ def examine(options: Options) -> Iterator[Diagnosis]:
         proofs = Proofs(project.root, project.connection.identity)
         for definition in project.definitions:
             yield from _model(engine, definition, proofs)
+            if missing is not None and (setting := missing_setting(engine, definition)) is not None:
+                missing.append(MissingSetting(project.root, project.name, definition, *setting))
     finally:
         engine.close()
 
@@ -115,7 +122,7 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[D
         yield Diagnosis(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
         return
     try:
-        prepare_definition(engine, definition)
+        prepare_definition(engine, as_of_last_build(engine, definition))
     except NotSettled as unsettled:
         yield Diagnosis(Level.TROUBLE, name, f"it is never judged: {unsettled}", next(iter(unsettled.hints), None))
         return
