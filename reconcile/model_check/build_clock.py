@@ -40,10 +40,12 @@ def as_of_last_build(engine: Engine, definition: Definition) -> Definition:
 
 
 def _as_built(engine: Engine, definition: Definition, unsettled: NotSettled) -> Definition:
+    if not engine.tells_instants or definition.respliced is None:
+        raise unsettled
     reading = [part for part in definition.parts if any(map(reads_clock, engine.run_values(part.sql)))]
     stamps = build_columns(engine, definition)
     # a key that is the clock's (current_date as day): every build adds rows, and no one build would make them all
-    if not reading or definition.respliced is None or stamps & set(definition.key):
+    if not reading or stamps & set(definition.key):
         raise unsettled
     definition = replace(definition, stamps=stamps - definition.settings.ignore)
     present = dict.fromkeys(definition.builds, datetime.now(UTC))
@@ -152,8 +154,6 @@ def _instant(engine: Engine, moment: datetime) -> Instant:
 
 def _settles(engine: Engine, definition: Definition, other: Definition) -> bool:
     """Whether a definition is settled once its clock is replaced, with the columns that it has with the clock."""
-    if not engine.tells_instants:
-        return False
     try:
         prepare_definition(engine, other)
         return engine.query_columns(definition.sql or "") == engine.query_columns(other.sql or "")
