@@ -23,6 +23,10 @@ class RowsHidden(EvaluationFailed):
     """A row security policy hides rows from this role, so no statement of ours may read the table."""
 
 
+class NotSetUp(ReconcileError):
+    """What holds in dbt's session of a build cannot be set up in ours, so its definition cannot be evaluated."""
+
+
 class Refused(ReconcileError):
     """A guard stopped a repair before anything was written."""
 

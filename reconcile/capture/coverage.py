@@ -342,6 +342,8 @@ class Coverage:
             return Unfit("it has no unique_key to look its rows up by")
         if definition.unverifiable is not None or definition.sql is None:
             return Unfit(definition.unverifiable or "it has no definition")
+        if definition.session:
+            return Unfit("its hooks or sql_header set up the session of its build")
         if not definition.sources:
             return Unfit("what it reads is not known (--upstream shallow, or no source)")
         own = table_named(self._engine, definition.relation_name)
@@ -423,6 +425,8 @@ def fingerprint(definition: Definition) -> str:
         sorted(settings.tolerance.items()),
         sorted((name, str(columns)) for name, columns in settings.key_from.items()),
     ]
+    if definition.session:
+        rests_on.append(list(definition.session.statements()))
     return hashlib.sha256(json.dumps(rests_on).encode()).hexdigest()
 
 

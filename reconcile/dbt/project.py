@@ -23,12 +23,13 @@ from typing import Any
 
 from reconcile.dbt.builds import last_builds
 from reconcile.dbt.model_settings import names_of, settings_of
-from reconcile.dbt.rendering import as_a_build, marked_literals
-from reconcile.dbt.surroundings import run_words, why_not_as_compiled
+from reconcile.dbt.rendering import as_a_build, hooks_rendered, marked_literals
+from reconcile.dbt.surroundings import Compiled, UnknownSession, build_session, run_words, why_not_as_compiled
 from reconcile.dbt.versions import check_release
 from reconcile.definition.microbatch import batches_of
 from reconcile.definition.model import Build, Definition, Node, UpstreamTable
 from reconcile.definition.splice import mentions, splice, spliced_sql
+from reconcile.engines.build_session import BuildSession
 from reconcile.engines.factory import Connection
 from reconcile.errors import ProjectError
 from reconcile.report.model import Excluded
@@ -135,7 +136,8 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
     for node in models.values():
         node.config.full_refresh = True
     wanted = _closure([unique_id for unique_id in chosen if unique_id in models], models)
-    compiled, moving = _compiled(options, manifest, [models[unique_id] for unique_id in wanted], root)
+    with hooks_rendered() as hooks:
+        compiled, moving = _compiled(options, manifest, [models[unique_id] for unique_id in wanted], root)
     nodes = {
         unique_id: replace(_node(result, models), batches=batches_of(models[unique_id], manifest))
         for unique_id, result in compiled.items()
@@ -147,26 +149,50 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
         last_builds(root, connection.target, connection_of(replace(options, target=None), root).target),
     )
     deep = options.upstream == "deep"
-    differs = {
-        unique_id: next((moving[part] for part in parts if part in moving), None)
-        or why_not_as_compiled(models[unique_id], {above: models[above] for above in parts}, manifest, root)
+    rendered = Compiled(hooks, {unique_id: node.sql for unique_id, node in nodes.items()})
+    surrounded = {
+        unique_id: _surroundings(models, unique_id, parts, rendered, moving, manifest, root)
         for unique_id in chosen
         if unique_id in models
         for parts in [_closure([unique_id], models) if deep else [unique_id]]
     }
     definitions = tuple(
         replace(
-            _definition(
-                manifest.nodes[unique_id], nodes, options, loads, differs.get(unique_id), manifest.metadata.adapter_type
-            ),
+            _definition(manifest.nodes[unique_id], nodes, options, loads, differs, manifest.metadata.adapter_type),
+            session=session,
             incremental_sql=partial(_incremental_sql, options, manifest, unique_id, root),
             never_refreshed=unique_id in never_refreshed,
             upstream_tables=_upstream_tables(unique_id, models, never_refreshed) if deep else (),
         )
         for unique_id in sorted(chosen)
+        for session, differs in [surrounded.get(unique_id, (BuildSession(), None))]
     )
     left_out = _left_out(options, manifest, chosen, root)
     return Project(connection, definitions, root, manifest.metadata.project_name, left_out)
+
+
+def _surroundings(
+    models: Mapping[str, Any],
+    unique_id: str,
+    parts: Collection[str],
+    rendered: Compiled,
+    moving: Mapping[str, str],
+    manifest: Any,
+    root: Path,
+) -> tuple[BuildSession, str | None]:
+    """The session of a model's build, and why its definition is not what a build stores (None: it is).
+
+    ``parts``: the models whose SQL becomes part of its definition. ``moving``: why the SQL of some is another each run.
+    """
+    above = {part: models[part] for part in parts}
+    why = next((moving[part] for part in parts if part in moving), None)
+    why = why or why_not_as_compiled(models[unique_id], above, manifest, root)
+    if why is not None:
+        return BuildSession(), why
+    try:
+        return build_session(models[unique_id], above, rendered, manifest, root), None
+    except UnknownSession as unknown:
+        return BuildSession(), str(unknown)
 
 
 def _incremental_sql(options: Options, manifest: Any, unique_id: str, root: Path) -> str | None:

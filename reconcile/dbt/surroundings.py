@@ -1,17 +1,30 @@
 """What decides a model's rows beside its compiled SQL: hooks, a sql_header, session settings.
 
 ``dbt compile`` runs no hook. If one can change the rows, the compiled SQL is not what a build stores, and the model
-must not be judged. The text of hooks and macros is searched before rendering, so a write that a condition prevents
-counts too: the answer may be too careful, never too bold.
+must not be judged. Settings and temporary functions are applied by a check instead (``session_settings``). The text of
+hooks and macros is searched before rendering, so a write that a condition prevents counts too: the answer may be too
+careful, never too bold.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from reconcile.dbt.session_settings import (
+    Hook,
+    NotApplied,
+    only_in_literals,
+    reads_by_settings,
+    session_of,
+    sets_every_session,
+    sets_session,
+)
+from reconcile.engines.build_session import BuildSession
 
 _TARGET = r"(?:only\s+)?(?P<target>(?:\{\{.*?\}\}|[\w.$\"`])+)"
 _WRITES = re.compile(
@@ -21,13 +34,6 @@ _WRITES = re.compile(
 )
 _RUNS_CODE = re.compile(r"\bcall\s+[\w.]+\s*\(|\bdo\s+\$|\bexecute\s+\w", re.IGNORECASE)  # it may write to anything
 _COMMENTS = re.compile(r"\{#.*?#\}|/\*.*?\*/|--[^\n]*", re.DOTALL)
-# session settings that change what a SELECT yields; lock_timeout, work_mem and their kind do not
-_SESSION = re.compile(
-    r"""\bset\s+(?:session\s+|local\s+)?(?P<name>time\s+zone|timezone|datestyle|intervalstyle|extra_float_digits|search_path
-        |role|session\s+authorization|bytea_output|lc_\w+|default_text_search_config|xmloption|array_nulls|\w+\.\w+)\b
-      | set_config\s*\(\s*'(?P<config>timezone|datestyle|intervalstyle|extra_float_digits|search_path|\w+\.\w+)'""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _DIFFERS = re.compile(
     r"\b(invocation_id|invocation_args_dict|dbt_metadata_envs|thread_id|run_started_at|modules\s*\.\s*(?:datetime|pytz)|flags\s*\.\s*WHICH|flags\s*\[\s*['\"]WHICH)",
     re.IGNORECASE,
@@ -52,19 +58,129 @@ def why_not_as_compiled(node: Any, above: Mapping[str, Any], manifest: Any, root
     """
     for part in above.values():
         whose = "its" if part.unique_id == node.unique_id else f"the upstream model {part.name}: its"
-        if part.config.get("sql_header"):
-            return f"{whose} sql_header is not applied by a check ({_place(part, root, 'sql_header')})"
         if part.config.get("incremental_strategy") == "merge" and part.config.get("merge_update_columns"):
             place = _place(part, root, "merge_update_columns")
             return f"{whose} merge_update_columns keep the first value of every other column ({place})"
-        for hook in part.config.get("pre_hook") or part.config.get("pre-hook") or []:
-            setting = _setting(hook.sql, manifest)
-            if setting is not None:
-                return f"{whose} pre_hook sets {setting}, which a check does not apply ({_place(part, root, 'pre')})"
         for kind, writes in _hook_writes(part, manifest):
             if any(write.name in (None, "this", part.name, _identifier(part)) for write in writes):
                 return f"{whose} {kind} may change its rows after they are built ({_place(part, root, kind[:4])})"
     return _written_elsewhere(above, manifest)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What dbt rendered: the text of each pre_hook (None where it could not) and the SQL, by unique_id."""
+
+    hooks: Mapping[str, list[str | None]]
+    sql: Mapping[str, str]
+
+
+class UnknownSession(Exception):
+    """The session of a model's build is not one that a check can set up, and why."""
+
+
+def build_session(node: Any, above: Mapping[str, Any], compiled: Compiled, manifest: Any, root: Path) -> BuildSession:
+    """What holds in the session in which dbt builds ``node``, and every model whose SQL becomes part of its definition.
+
+    dbt closes the connection after each model, so what one sets does not reach another; a statement that sets
+    something for every session of a DuckDB file does. Raises UnknownSession.
+    """
+    adapter = manifest.metadata.adapter_type
+    if adapter == "duckdb" and (culprit := _sets_every_session(manifest)) is not None:
+        raise UnknownSession(culprit)
+    own = _session_of(node, compiled, manifest, root)
+    for part in above.values():
+        if part.unique_id == node.unique_id or part.config.materialized == "ephemeral":
+            continue  # dbt runs no hook of an ephemeral model
+        other = _session_of(part, compiled, manifest, root, f"the upstream model {part.name}: ")
+        if not _serves(other, own, part, compiled, adapter):
+            what = ", ".join(dict.fromkeys([*other.names, *own.names])) or "temporary functions"
+            raise UnknownSession(
+                f"the upstream model {part.name} is built in another session than {node.name}: their hooks and "
+                f"sql_headers differ in what they set ({what}; {_place_of_session(part, node, other, root)}); "
+                "--upstream shallow reads its table instead"
+            )
+    return own
+
+
+def _serves(other: BuildSession, own: BuildSession, part: Any, compiled: Compiled, adapter: str) -> bool:
+    """Whether the SQL of an upstream model means in the session ``own`` what it means to those who read the model."""
+    if other == own:
+        return True
+    if part.config.materialized != "view":
+        return False
+    if adapter == "duckdb":  # it keeps the text of a view, and reads it in the session that selects from it
+        return set(other.functions) <= set(own.functions)
+    return only_in_literals(other, own) and not reads_by_settings(compiled.sql.get(part.unique_id, "'0'"))
+
+
+def _session_of(node: Any, compiled: Compiled, manifest: Any, root: Path, whose: str = "") -> BuildSession:
+    adapter = manifest.metadata.adapter_type
+    header = node.config.get("sql_header")
+    place = _place(node, root, "pre_hook", "pre-hook")
+    hooks = []
+    texts = compiled.hooks.get(node.unique_id, [])
+    for number, hook in enumerate(node.config.pre_hook or []):
+        text = texts[number] if number < len(texts) else None
+        named = _set_by_words(hook.sql, manifest)
+        if named is not None and (word := _run_word(hook.sql, manifest)) is not None:
+            raise UnknownSession(
+                f"{whose}its pre_hook sets {named} and reads {word}, which differs in every run ({place})"
+            )
+        if text is None and named is not None:
+            raise UnknownSession(f"{whose}its pre_hook sets {named}, and dbt cannot render it here ({place})")
+        hooks.append(Hook(text or "", hook.transaction))
+    try:
+        found = session_of(hooks, None, adapter)
+    except NotApplied as why:
+        raise UnknownSession(f"{whose}its pre_hook {why} ({place})") from why
+    if found and node.config.get("incremental_strategy") == "microbatch":
+        raise UnknownSession(
+            f"{whose}its pre_hook sets {found.names[0]}, and dbt runs it before the first batch only ({place})"
+        )
+    if not header:
+        return found
+    place = _place(node, root, "sql_header")
+    if words := run_words(node, manifest):
+        word = next(iter(words))
+        raise UnknownSession(f"{whose}its sql_header may differ in every run, because the model reads {word} ({place})")
+    try:
+        return session_of(hooks, header, adapter)
+    except NotApplied as why:
+        raise UnknownSession(f"{whose}its sql_header {why} ({place})") from why
+
+
+def _sets_every_session(manifest: Any) -> str | None:
+    for node in manifest.nodes.values():
+        hooks = [*(node.config.pre_hook or []), *(node.config.post_hook or [])]
+        texts = [hook.sql for hook in hooks] + [node.config.get("sql_header") or ""]
+        if node.resource_type == "operation":
+            texts.append(node.raw_code)
+        for text in texts:
+            for part, _ in [(text, ""), *_macros_called(text, manifest)]:
+                if sets_every_session(_COMMENTS.sub(" ", part)):
+                    place = node.original_file_path
+                    return f"a hook of {node.name} sets something for every session of the file ({place})"
+    return None
+
+
+def _set_by_words(text: str, manifest: Any) -> str | None:
+    """A setting that a hook may set, by its text and that of the macros that it calls."""
+    parts = (_COMMENTS.sub(" ", part) for part, _ in [(text, ""), *_macros_called(text, manifest)])
+    return next((name for part in parts if (name := sets_session(part)) is not None), None)
+
+
+def _run_word(text: str, manifest: Any) -> str | None:
+    """What differs from run to run and is read by the jinja of a hook, or of the macros that it calls."""
+    for part, _ in [(text, ""), *_macros_called(text, manifest)]:
+        for tag in _JINJA.findall(_COMMENTS.sub(" ", part)):
+            if (match := _DIFFERS.search(tag)) is not None:
+                return match[0]
+    return None
+
+
+def _place_of_session(part: Any, node: Any, other: BuildSession, root: Path) -> str:
+    return _place(part if other else node, root, "sql_header", "pre_hook", "pre-hook")
 
 
 def run_words(node: Any, manifest: Any) -> dict[str, str]:
@@ -134,14 +250,6 @@ def _named(target: str) -> str | None:
     return match[1].lower() if match else None
 
 
-def _setting(text: str, manifest: Any) -> str | None:
-    for part, _ in [(text, ""), *_macros_called(text, manifest)]:
-        match = _SESSION.search(_COMMENTS.sub(" ", part))
-        if match is not None:
-            return " ".join((match["name"] or match["config"]).split()).lower()
-    return None
-
-
 def _texts_of(node: Any, manifest: Any) -> Iterator[tuple[str, str]]:
     """The jinja of a model and of every macro that it depends on, dbt's own excepted, with the file of each."""
     for tag in _JINJA.findall(_COMMENTS.sub(" ", node.raw_code)):
@@ -181,11 +289,15 @@ def _identifier(node: Any) -> str:
     return str(node.alias or node.name).lower()
 
 
-def _place(node: Any, root: Path, word: str) -> str:
-    """The model's file, with the line that holds ``word`` if one does."""
-    try:
-        lines = (root / node.original_file_path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    line = next((number for number, text in enumerate(lines, 1) if word in text), None)
-    return f"{node.original_file_path}:{line}" if line else str(node.original_file_path)
+def _place(node: Any, root: Path, *words: str) -> str:
+    """The file and line that hold one of ``words``: the model's, its yml file or dbt_project.yml; else its file."""
+    declared = node.patch_path.partition("://")[2] if node.patch_path else None
+    for path in (node.original_file_path, declared, "dbt_project.yml"):
+        lines: list[str] = []
+        if path is not None:
+            with suppress(OSError):
+                lines = (root / path).read_text(encoding="utf-8").splitlines()
+        for number, text in enumerate(lines, 1):
+            if any(word in text for word in words):
+                return f"{path}:{number}"
+    return str(node.original_file_path)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reconcile.engines.build_session import BuildSession
+
 
 @dataclass(frozen=True)
 class Node:
@@ -109,6 +111,7 @@ class Definition:
     respliced: Callable[[Mapping[str, str]], Definition] | None = None
     clock: BuildClock | None = None  # set where the clock's values are replaced by the time of the last build
     stamps: frozenset[str] = frozenset()  # with ``clock``: the columns that hold nothing but the time of a build
+    session: BuildSession = field(default_factory=BuildSession)  # what holds where dbt evaluates it, and where we do
     incremental_sql: Callable[[], str | None] = lambda: None  # the SQL that the next build would run
 
     @property

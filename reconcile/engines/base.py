@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from reconcile.engines.build_session import BuildSession, Settings
 from reconcile.engines.volatility import RunValue
 
 
@@ -267,6 +268,15 @@ class Engine(Protocol):
 
     def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add rows to a table, fast. Memory stays flat."""
+
+    def built_as(self, session: BuildSession) -> AbstractContextManager[None]:
+        """Evaluate definitions under the settings and with the temporary functions of dbt's build of a model.
+
+        To be entered outside transactions; the session is as before afterwards. Raises NotSetUp where that cannot be.
+        """
+
+    def set_instead(self, settings: Settings) -> AbstractContextManager[None]:
+        """Inside ``built_as`` and a transaction: these settings hold, and not those of the build."""
 
     def pinned(self) -> AbstractContextManager[None]:
         """Convert between values and texts under settings of ours, whatever database, role and profile say.

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from reconcile.engines.base import Column, Estimate, Reference, RowCounts
+from reconcile.engines.build_session import BuildSession, Settings
+from reconcile.errors import NotSetUp
 
 
 class OwnDialect:
@@ -66,6 +68,18 @@ class PlainEngine:
 
     def analyzed(self, relation_name: str) -> bool | None:
         return None
+
+    @contextmanager
+    def built_as(self, session: BuildSession) -> Iterator[None]:
+        if session:
+            raise NotSetUp(f"settings of dbt's session are not applied on {type(self).__name__}")
+        yield
+
+    @contextmanager
+    def set_instead(self, settings: Settings) -> Iterator[None]:
+        if settings:
+            raise NotSetUp(f"settings of dbt's session are not applied on {type(self).__name__}")
+        yield
 
     @contextmanager
     def pinned(self) -> Iterator[None]:

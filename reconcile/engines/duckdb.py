@@ -17,6 +17,7 @@ import duckdb
 from duckdb.func import PythonUDFType
 
 from reconcile.engines.base import Column, Moment
+from reconcile.engines.build_session import BuildSession, Settings, setting_statements
 from reconcile.engines.defaults import OwnDialect, PlainEngine
 from reconcile.engines.identifiers import quote
 from reconcile.engines.volatility import (
@@ -28,7 +29,7 @@ from reconcile.engines.volatility import (
     with_stand_ins,
     words,
 )
-from reconcile.errors import ConnectionFailed, EvaluationFailed
+from reconcile.errors import ConnectionFailed, EvaluationFailed, NotSetUp
 
 T = TypeVar("T")
 log = logging.getLogger("reconcile")
@@ -41,6 +42,10 @@ _PLANNING = threading.Lock()  # the setting below is one for all connections of 
 _NOT_FOR_PLANS = (
     "top_n_window_elimination,statistics_propagation,join_order,compressed_materialization,late_materialization,"
     "common_subexpressions,common_subplan,window_self_join"
+)
+_CREATES = re.compile(
+    r"create\s+(?:or\s+replace\s+)?\w+\s+(?:macro|function)\s+(?:if\s+not\s+exists\s+)?(?P<name>\w+|\"[^\"]+\")",
+    re.IGNORECASE,
 )
 _PROGRESS = {"enable_progress_bar": True, "enable_progress_bar_print": False}
 
@@ -77,6 +82,8 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         for name, value in {**(settings or {}), **_PROGRESS}.items():
             self._connection.execute(f"set {quote(name)} = {_literal(str(value))}")
         self._defined: list[str] = []
+        self._built_as = BuildSession()
+        self._before_build: Settings = ()  # the values of its settings in this session
 
     @classmethod
     def from_dbt(cls, credentials: Any, lock_timeout: float = 0.0) -> DuckDBEngine:
@@ -153,6 +160,8 @@ class DuckDBEngine(OwnDialect, PlainEngine):
         with closing(self._connection.cursor()) as apart, _PLANNING:
             [before] = apart.execute("select current_setting('disabled_optimizers')").fetchall()[0]
             try:
+                for statement in self._built_as.statements():
+                    apart.execute(statement)
                 apart.execute(f"set disabled_optimizers = '{_NOT_FOR_PLANS}'")
                 plan = apart.execute("select json_serialize_plan($1, optimize := true)", [sql]).fetchall()[0][0]
             except duckdb.Error as error:
@@ -231,6 +240,51 @@ class DuckDBEngine(OwnDialect, PlainEngine):
             with suppress(duckdb.Error):  # a failed commit has rolled back already
                 self._connection.execute("rollback")
             raise
+
+    @contextmanager
+    def built_as(self, session: BuildSession) -> Iterator[None]:
+        if not session:
+            yield
+            return
+        for function in session.functions:
+            self._refuse_own_functions_name(function)
+        self._before_build = self._values_of(session.names)
+        try:
+            for statement in session.statements():
+                self._run(statement)
+            self._built_as = session
+            yield
+        finally:  # also after a failure inside a transaction, which has been rolled back here
+            self._built_as = BuildSession()
+            for statement in setting_statements(self._before_build):
+                self._connection.execute(statement)
+            for name, kind in self._temporary_macros().items():
+                self._connection.execute(f"drop {kind} temp.main.{quote(name)}")
+
+    def _values_of(self, names: Iterable[str]) -> Settings:
+        return tuple((name, _literal(str(self.one(f"select current_setting('{name}')")[0]))) for name in names)
+
+    def _temporary_macros(self) -> dict[str, str]:
+        """The macros of this session alone, each with its kind as ``drop`` names it."""
+        kinds = {"macro": "macro", "table_macro": "macro table"}
+        query = "select function_name, function_type from duckdb_functions() where database_name = 'temp'"
+        return {name: kinds[kind] for name, kind in self._connection.execute(query).fetchall() if kind in kinds}
+
+    def _refuse_own_functions_name(self, function: str) -> None:
+        name = _created(function)
+        if self.rows("select 1 from duckdb_functions() where internal and lower(function_name) = $1", [name]):
+            raise NotSetUp(f"its sql_header replaces DuckDB's own function {name}, which a check itself may call")
+
+    @contextmanager
+    def set_instead(self, settings: Settings) -> Iterator[None]:
+        others = self._values_of(name for name, _ in settings if name not in self._built_as.names)
+        for statement in setting_statements((*self._before_build, *settings)):
+            self._run(statement)
+        try:
+            yield
+        finally:
+            for statement in setting_statements((*others, *self._built_as.settings)):
+                self._connection.execute(statement)
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
@@ -324,6 +378,14 @@ def _compared(spelled: str) -> str:
         # a value inside is compared as = has it, too: by the text as well
         return "case when {} is not null then struct_pack(value := {}, text := encode(cast({} as varchar))) end"
     return "{}"
+
+
+def _created(statement: str) -> str:
+    """The name of the macro that a statement creates, in lower case."""
+    match = _CREATES.match(statement)
+    if match is None:
+        raise NotSetUp(f"which macro its sql_header creates is not known ({statement[:60]})")
+    return match["name"].strip('"').lower()
 
 
 def _literal(value: str) -> str:

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from reconcile.engines import postgres_catalog as catalog
 from reconcile.engines.base import Column, Estimate, Moment, Reference, RowCounts
+from reconcile.engines.build_session import BuildSession, Settings, setting_statements
 from reconcile.engines.identifiers import quote
 from reconcile.engines.postgres_dialect import PostgresSpelling, text_literal
 from reconcile.engines.postgres_types import UNKNOWN, Equality, TypeFacts, facts_of
@@ -27,7 +28,7 @@ from reconcile.engines.volatility import (
     why_volatile,
     with_stand_ins,
 )
-from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, Refused, RowsHidden
+from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, NotSetUp, Refused, RowsHidden
 from reconcile.masking import masked
 
 T = TypeVar("T")
@@ -112,6 +113,7 @@ class PostgresEngine(PostgresSpelling):
         self._connection.server_cursor_factory = psycopg.RawServerCursor
         self._cursors = 0
         self._pinned_facts: dict[int, TypeFacts] = {}
+        self._built_as = BuildSession()
 
     def keep_plans(self) -> None:
         """Plan a repeated statement once a session. Only for a session without a pooler that reads catalogs and tables
@@ -368,6 +370,53 @@ class PostgresEngine(PostgresSpelling):
                 yield
         except psycopg.Error as error:  # a deferred constraint speaks up at the commit; a connection may be gone
             raise _failure(error) from error
+
+    @contextmanager
+    def built_as(self, session: BuildSession) -> Iterator[None]:
+        if not session:
+            yield
+            return
+        if self.pooled():
+            raise NotSetUp("its hooks or sql_header set up the session, which a connection pooler shares with others")
+        self._refuse_settings_of_extensions(session)
+        try:
+            for statement in session.statements():
+                self._run(statement)
+            self._built_as = session
+            yield
+        except Exception:  # after Ctrl-C the connection is closed
+            self._end_build(session)
+            raise
+        self._end_build(session)
+
+    def _refuse_settings_of_extensions(self, session: BuildSession) -> None:
+        """Only an extension knows what its settings do; one that no extension defines is a text that SQL may read."""
+        known = "select name from pg_catalog.pg_settings where name like '%.%' and lower(name) = any($1::text[])"
+        for (name,) in self.rows(known, [list(session.names)]):
+            raise NotSetUp(f"its hooks or sql_header set {name}, a setting of an extension, which a check does not set")
+
+    def _end_build(self, session: BuildSession) -> None:
+        self._built_as = BuildSession()
+        self._reset(session.settings)
+        if session.functions:  # no temporary function is ours
+            made = "select oid::regprocedure::text from pg_catalog.pg_proc where pronamespace = pg_my_temp_schema()"
+            for (function,) in self.rows(made):
+                self._run(f"drop function {function}")
+
+    def _reset(self, settings: Settings) -> None:
+        for name in dict.fromkeys(name for name, _ in settings):
+            self._run(f"reset {name}")
+
+    @contextmanager
+    def set_instead(self, settings: Settings) -> Iterator[None]:
+        with self.transaction():  # an error ends this part of the snapshot's transaction, and undoes what was set
+            self._reset(self._built_as.settings)
+            for statement in setting_statements(settings):
+                self._run(statement)
+            yield
+            self._reset(settings)
+            for statement in setting_statements(self._built_as.settings):
+                self._run(statement)
 
     @contextmanager
     def pinned(self) -> Iterator[None]:

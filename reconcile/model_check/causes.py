@@ -9,6 +9,7 @@ the former definition (side f), and the rules of ``cause_of`` name the cause. No
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,12 @@ from reconcile.compare.sql import Comparison, any_differs, copies, different_by_
 from reconcile.definition.model import Definition
 from reconcile.definition.splice import same_but_clock, same_logic
 from reconcile.engines.base import Engine
+from reconcile.engines.build_session import Settings
 from reconcile.errors import EvaluationFailed
 from reconcile.report.model import Sample
 from reconcile.state.proofs import Proof
+
+log = logging.getLogger("reconcile")
 
 
 class Cause(StrEnum):
@@ -32,6 +36,7 @@ class Cause(StrEnum):
     DELETED_UPSTREAM = "deleted_upstream"
     CORRECTED_UPSTREAM = "corrected_upstream"
     LOGIC_CHANGED = "logic_changed"
+    SETTINGS_CHANGED = "settings_changed"
     PARTIAL_AGGREGATE = "partial_aggregate"
     KEEPS_MORE = "keeps_more_than_source"
     CLOCK_MOVED = "clock_moved"
@@ -60,10 +65,18 @@ class Evidence:
     never_refreshed: bool = False  # the model's full_refresh is false
     clock: bool = False  # the clock decides its rows, and is not known to be that of the proof
     only_clock: bool = False  # ``former`` differs from the definition by the time of its clock alone
+    other_settings: bool = False  # it is what the definition yields under other settings of the session
+    settings_doubted: bool = False  # a build may have run under other settings: being wrong does not make it none
 
 
 def cause_of(e: Evidence) -> Cause:
     """The cause that the evidence leaves. See the tests for each rule by a dbt run that leads to it."""
+    if e.other_settings:
+        return Cause.SETTINGS_CHANGED
+    return _cause_in_session(replace(e, by_build=None) if e.settings_doubted else e)
+
+
+def _cause_in_session(e: Evidence) -> Cause:
     former = Cause.CLOCK_MOVED if e.only_clock else Cause.LOGIC_CHANGED
     if e.kind == "missing":
         if e.in_former is False:
@@ -81,7 +94,7 @@ def cause_of(e: Evidence) -> Cause:
         return Cause.LATE  # as it was: what came since never reached it
     if e.since_is_actual:
         return Cause.PARTIAL_AGGREGATE
-    if e.untouched or (e.in_before is False and e.by_build is not False):
+    if e.untouched or (e.in_before is False and e.by_build is not False and not e.settings_doubted):
         return Cause.CORRECTED_UPSTREAM
     return Cause.MANUAL_EDIT if e.by_build is False else Cause.UNKNOWN
 
@@ -126,14 +139,22 @@ def find_causes(
     is known of its keys.
     """
     prepared = replace(prepared, comparison=replace(prepared.comparison, as_of=None))
+    doubted = bool(definition.session or (proof is not None and proof.session))
+    other = _other_settings(definition, prepared, proof)
+    if proof is not None and proof.session != definition.session:
+        proof = None  # its SQL and its rows belong to another session
     query = _Query(engine, definition, prepared, proof, unique=not duplicates)
     plain = [sample for sample in samples if sample.kind in ("missing", "extra", "changed")]
     columns = {column.name: column for column in prepared.actual_columns}
     names = [part.name for part in prepared.comparison.key]
     rows: list[dict[str, Any]] = []
+    asked = ""
     if plain and all(name in columns for name in names):
         keys = [tuple(sample.key.values()) for sample in plain]
-        rows = list(query.rows(condition(names, [columns[name] for name in names], keys)))
+        asked = condition(names, [columns[name] for name in names], keys)
+        rows = list(query.rows(asked))
+    alone = _Query(engine, definition, prepared, None, unique=not duplicates)
+    explained = _explained_by(engine, other, alone, asked, rows)
     counted = [row | {"count": 1} for row in rows] if drifted <= len(rows) else list(query.groups())
     written = Counter[str]()
     for row in counted:
@@ -154,6 +175,8 @@ def find_causes(
             by_build=by_build,
             never_refreshed=definition.never_refreshed,
             **clock,
+            other_settings=tuple(row.get("key", ())) in explained,
+            settings_doubted=doubted,
         )
         return cause_of(evidence).value
 
@@ -175,6 +198,54 @@ def _clock_evidence(definition: Definition, proof: Proof | None) -> dict[str, bo
         "clock": not same_logic(proof.sql, definition.sql),
         "only_clock": same_but_clock(proof.sql, definition.sql),
     }
+
+
+def _other_settings(definition: Definition, prepared: Prepared, proof: Proof | None) -> Settings | None:
+    """The settings under which rows may have been built that are wrong now: those of the proof, or none.
+
+    None if the model has none and had none, or if they decide the texts of its keys.
+    """
+    other: Settings = ()
+    if proof is not None and proof.session != definition.session:
+        other = proof.session.settings
+    elif not definition.session.settings:
+        return None
+    return other if _alike_under_all(prepared, (*other, *definition.session.settings)) else None
+
+
+def _explained_by(
+    engine: Engine, settings: Settings | None, query: _Query, keys: str, rows: Sequence[dict[str, Any]]
+) -> set[tuple[str | None, ...]]:
+    """The keys of these rows that do not differ under other settings. A missing one may have been deleted as well: it
+    is explained only beside a row that the table holds."""
+    if settings is None or not rows:
+        return set()
+    try:
+        with engine.set_instead(settings):
+            differing = {tuple(row["key"]) for row in query.rows(keys)}
+    except EvaluationFailed as error:
+        log.info("the definition cannot be evaluated under other settings: %s", error)
+        return set()
+    alike = [row for row in rows if tuple(row["key"]) not in differing]
+    if all(row["kind"] == "missing" for row in alike):
+        return set()
+    return {tuple(row["key"]) for row in alike}
+
+
+# types of keys whose texts are the same under every setting; a date's unless its style is set
+_ALIKE = frozenset(
+    (
+        *("int2", "int4", "int8", "numeric", "text", "varchar", "bpchar", "uuid", "bool"),
+        *("SMALLINT", "INTEGER", "BIGINT", "VARCHAR", "UUID", "BOOLEAN"),
+    )
+)
+
+
+def _alike_under_all(prepared: Prepared, settings: Settings) -> bool:
+    """Whether the texts of the model's keys are the same under all these settings."""
+    dates = () if any(name == "datestyle" for name, _ in settings) else ("date", "DATE")
+    bases = {column.name: column.base for column in prepared.actual_columns}
+    return all(bases.get(part.name) in _ALIKE or bases.get(part.name) in dates for part in prepared.comparison.key)
 
 
 _FLAGS = (

@@ -122,7 +122,8 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[D
         yield Diagnosis(Level.TROUBLE, name, f"its key column {lacking[0]} is not in the table", mend)
         return
     try:
-        prepare_definition(engine, as_of_last_build(engine, definition))
+        with engine.built_as(definition.session):
+            prepare_definition(engine, as_of_last_build(engine, definition))
     except NotSettled as unsettled:
         yield Diagnosis(Level.TROUBLE, name, f"it is never judged: {unsettled}", next(iter(unsettled.hints), None))
         return

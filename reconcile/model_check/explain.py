@@ -26,7 +26,8 @@ def explain(options: Options) -> Iterator[str]:
         for definition in project.definitions:
             engine = open_engine(project.connection)
             try:
-                yield "\n".join(_told(engine, definition, capture)) + "\n"
+                with engine.built_as(definition.session):
+                    yield "\n".join(_told(engine, definition, capture)) + "\n"
             finally:
                 engine.close()
     finally:
@@ -77,6 +78,8 @@ def _told(engine: Engine, definition: Definition, capture: Capture) -> Iterator[
         estimate = engine.plan(statement)
     if estimate:
         yield f"-- estimate:  cost {estimate.cost:,.0f}, about {estimate.scanned:,} rows scanned"
+    for setting in definition.session.statements():  # as dbt's build has them
+        yield f"{setting};"
     yield f"{shown};"
 
 

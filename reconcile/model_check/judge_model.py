@@ -14,7 +14,7 @@ from reconcile.compare.key_filter import Keys, Values
 from reconcile.compare.key_ranges import narrowed_to_keys
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine, Moment
-from reconcile.errors import ReconcileError, RowsHidden
+from reconcile.errors import NotSetUp, ReconcileError, RowsHidden
 from reconcile.model_check.build_clock import as_of_last_build, why_later_build
 from reconcile.model_check.causes import Cause, find_causes, usable
 from reconcile.model_check.hints import hints_for
@@ -85,7 +85,7 @@ def judge_definition(
         )
 
     try:
-        with polled(engine, definition.name, watcher):
+        with polled(engine, definition.name, watcher), engine.built_as(definition.session):
             definition = _judgeable(engine, definition)
             found = _judged_by_scope(engine, definition, asked, _Run(proofs, at, watcher, capture))
             for lost in engine.losses():
@@ -94,6 +94,8 @@ def judge_definition(
         return told(unjudged.verdict, error=unjudged.why, hints=unjudged.hints)
     except NotSettled as unsettled:
         return told(Verdict.UNVERIFIED, error=str(unsettled), hints=unsettled.hints)
+    except NotSetUp as unlike:
+        return told(Verdict.UNVERIFIED, error=str(unlike))
     except RowsHidden as hidden:
         return told(Verdict.UNVERIFIED, error=f"{hidden}: check with a role that bypasses row security")
     except ReconcileError as error:
@@ -318,6 +320,8 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         late = causes.get(Cause.LATE, 0)
         if not asked.brief and rewritten is None:
             hints = tuple(hints_for(engine, definition, prepared, found.rows_actual, found.samples, late))
+            if Cause.SETTINGS_CHANGED in causes:
+                hints += (f"rows were built under other settings: dbt build --full-refresh -s {definition.name}",)
     level = (
         unsettled is None
         and not found.drift.any()
@@ -326,7 +330,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         and found.rows_actual > 0
     )
     if proofs is not None and level and definition.over is not None:
-        proofs.add(definition.unique_id, Proof(moment, definition.sql or ""))
+        proofs.add(definition.unique_id, Proof(moment, definition.sql or "", definition.session))
     scope = _scope(definition, found, asked, keys, unsettled)
     return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared), rewritten)
 

@@ -21,6 +21,11 @@ def stage(engine: Engine, definition: Definition, unique: bool, then: Callable[[
 
     ``unique``: no key is known to occur twice.
     """
+    with engine.built_as(definition.session):
+        return _staged(engine, definition, unique, then)
+
+
+def _staged(engine: Engine, definition: Definition, unique: bool, then: Callable[[PlanTable], None]) -> PlanTable:
     prepared = _prepared(engine, as_of_last_build(engine, definition))
     comparison = replace(prepared.comparison, keeps_extra=definition.never_refreshed)
     key = tuple(part.name for part in comparison.key)

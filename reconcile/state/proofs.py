@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from reconcile.atomic_files import write_whole
 from reconcile.engines.base import Moment
+from reconcile.engines.build_session import BuildSession
 
 log = logging.getLogger("reconcile")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """At ``moment`` the table held just what ``sql`` gave."""
+    """At ``moment`` the table held just what ``sql`` gave in ``session``."""
 
     moment: Moment
     sql: str
+    session: BuildSession = field(default_factory=BuildSession)
 
 
 class Proofs:
@@ -38,10 +40,13 @@ class Proofs:
         if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
             return None
         xid = found.get("xid")
-        return Proof(Moment(str(found.get("at")), xid if isinstance(xid, int) else None), str(found["sql"]))
+        moment = Moment(str(found.get("at")), xid if isinstance(xid, int) else None)
+        return Proof(moment, str(found["sql"]), _session(found.get("session")))
 
     def add(self, unique_id: str, proof: Proof) -> None:
         self._new[unique_id] = {"at": proof.moment.at, "xid": proof.moment.xid, "sql": proof.sql}
+        if proof.session:
+            self._new[unique_id]["session"] = asdict(proof.session)
 
     def keep(self) -> None:
         """Write what was added; told and passed over where that cannot be done."""
@@ -53,6 +58,13 @@ class Proofs:
             write_whole(self._file, json.dumps(kept, indent=1))
         except OSError as error:
             log.warning("what was proven could not be kept in %s: %s", self._file, error.strerror)
+
+
+def _session(stored: object) -> BuildSession:
+    if not isinstance(stored, dict):
+        return BuildSession()
+    settings = tuple((str(name), str(value)) for name, value in stored.get("settings") or ())
+    return BuildSession(settings, tuple(map(str, stored.get("functions") or ())))
 
 
 def _read(file: Path) -> dict[str, dict[str, object]]:
