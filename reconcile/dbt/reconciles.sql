@@ -10,6 +10,9 @@
 
         - reconciles: {arguments: {upstream: ["ref('stg_orders')", "source('shop', 'orders')"]}}
 
+  What the model's pre_hooks and sql_header set (`set time zone ...`) is set here too, if they hold no jinja and a sql_header
+  nothing else; for other models that set something the test is an error, and `reconcile check` may judge them.
+
   What was loaded between the model's build and this test is reported as missing. Written by `reconcile install`.
 #}
 {% test reconciles(model, ignore=none, upstream=[]) %}
@@ -23,6 +26,7 @@ select 1 where 1 = 0
     {%- if found.node is none -%}
         {{ exceptions.raise_compiler_error("reconciles: " ~ model ~ " is no model of this project, or has its own `where`: put the test on a model") }}
     {%- endif -%}
+    {%- do reconciles__set_as_built(found.node) -%}
     {%- set settings = (found.node.config.meta or {}).get('reconcile') or {} -%}
     {%- set ignore = ignore or settings.ignore or [] -%}
     {%- set ignore = ([ignore] if ignore is string else ignore) + (settings.tolerance or {}).keys() | list -%}
@@ -31,6 +35,27 @@ select 1 where 1 = 0
     {{ reconciles__differences(expected, model, columns) }}
 {%- endif -%}
 {% endtest %}
+
+
+{# In this test's session, which dbt closes after it. #}
+{% macro reconciles__set_as_built(node) %}
+    {%- set value = "('[^'\\\\]*'|-?\\w+)" -%}
+    {%- set names = "(time\\s+zone|(timezone|datestyle|intervalstyle|extra_float_digits|search_path)\\s*(=|\\bto\\b))" -%}
+    {%- set plain = "(?i)set\\s+(session\\s+|local\\s+)?(" ~ names ~ "\\s*" ~ value ~ "(\\s*,\\s*" ~ value ~ ")*)" -%}
+    {%- set sets = "(?i)\\b(re)?set\\s+(session\\s+|local\\s+|global\\s+)?" ~ names ~ "|\\bset\\s+role\\b|set_config\\s*\\(" -%}
+    {%- for hook in node.config.get('pre-hook', []) + [{'sql': node.config.sql_header or '', 'all': true}] -%}
+        {%- if hook.all or modules.re.search(sets, hook.sql) -%}
+            {%- for statement in hook.sql.split(';') if statement | trim -%}
+                {%- set match = modules.re.fullmatch(plain, statement | trim) -%}
+                {%- if not match -%}
+                    {{ exceptions.raise_compiler_error("reconciles: " ~ node.name ~ " is built in a session that this test cannot set up ("
+                        ~ statement | trim ~ "): use `reconcile check`") }}
+                {%- endif -%}
+                {%- do run_query('set ' ~ match.group(2)) -%}
+            {%- endfor -%}
+        {%- endif -%}
+    {%- endfor -%}
+{% endmacro %}
 
 
 {# The model's raw SQL with ref() and source() answered from the graph: dbt lets a test call them for what it tests only. #}

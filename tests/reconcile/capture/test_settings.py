@@ -15,6 +15,7 @@ from orchestrate.servers.postgres import Server
 from reconcile.capture.coverage import Coverage
 from reconcile.capture.setup import setup, teardown
 from reconcile.dbt.project import Project
+from reconcile.engines.build_session import BuildSession
 from reconcile.model_check.judge_model import CheckRequest
 from reconcile.report.diagnosis import Level
 from reconcile.report.model import Verdict
@@ -64,6 +65,17 @@ def test_a_changed_time_zone_of_the_database_ends_the_proof(database: Database, 
         found = bench.check()
         assert (found.verdict, found.scope.mode) == (Verdict.DRIFT, "sweep")
         assert "the setting TimeZone was replaced or changed" in found.scope.reason
+
+
+def test_a_model_with_settings_of_its_session_is_swept(bench: CaptureBench) -> None:
+    bench.prove()
+    session = BuildSession((("timezone", "'Asia/Tokyo'"),))
+    definition = replace(bench.project.definitions[0], session=session)
+    bench.project = replace(bench.project, definitions=(definition,))
+    assert bench.judged() == ("sweep", "level")
+    found = bench.check()
+    assert (found.verdict, found.scope.mode) == (Verdict.LEVEL, "sweep")
+    assert "its hooks or sql_header set up the session of its build" in found.scope.reason
 
 
 def test_no_change_is_missed_while_others_commit_asynchronously(bench: CaptureBench) -> None:

@@ -106,3 +106,25 @@ def test_install_is_repeatable_and_takes_nothing_of_the_users(
     (tmp_path / "dbt_project.yml").unlink()
     assert install() == 2
     assert "no dbt_project.yml" in capsys.readouterr().err
+
+
+def test_settings_of_a_models_hooks_hold_in_the_test(shop: DbtProject) -> None:
+    sql = "select id, cast(seen_at as date) as day from moments"
+    shop.run("create table moments as select 1 as id, timestamp with time zone '2026-01-01 20:00:00+00' as seen_at")
+    tested = {"zoned": "pre_hook=\"set time zone 'Asia/Tokyo'\"", "coded": "pre_hook='select 1'", "headed": ""}
+    header = "{% call set_sql_header(config) %}set timezone to 'Asia/Tokyo';{% endcall %}"
+    for name, more in tested.items():
+        config = f"{{{{ config(materialized='incremental', unique_key='id'{', ' + more if more else ''}) }}}}"
+        shop.write({f"models/{name}.sql": config + (header if name == "headed" else "") + sql})
+    body = [{"name": name, "data_tests": [{"reconciles": {"name": f"reconciles_{name}"}}]} for name in tested]
+    shop.write({"models/tested.yml": yaml.safe_dump({"version": 2, "models": body})})
+    shop.dbt("build", "-s", *tested)
+
+    zoned = shop.folder / "models/zoned.sql"
+    zoned.write_text(
+        zoned.read_text().replace("set time zone", "select set_config('timezone', 'UTC', false); set time zone")
+    )
+    where = ["--project-dir", str(shop.folder), "--profiles-dir", str(shop.folder)]
+    outcome = invoke_dbt(["test", "-s", "zoned", *where, "--quiet", "--log-level", "none"])
+    [result] = outcome.result.results
+    assert "zoned is built in a session that this test cannot set up (select set_config" in result.message
