@@ -152,7 +152,8 @@ def _session_of(node: Any, compiled: Compiled, manifest: Any, root: Path, whose:
 
 def _sets_every_session(manifest: Any) -> str | None:
     for node in manifest.nodes.values():
-        hooks = [*(node.config.pre_hook or []), *(node.config.post_hook or [])]
+        kinds = ("pre_hook", "post_hook")  # a test has none
+        hooks = [hook for kind in kinds for hook in getattr(node.config, kind, None) or ()]
         texts = [hook.sql for hook in hooks] + [node.config.get("sql_header") or ""]
         if node.resource_type == "operation":
             texts.append(node.raw_code)
