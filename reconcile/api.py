@@ -18,6 +18,7 @@ from reconcile.capture.setup import teardown as run_teardown
 from reconcile.compare.key_filter import Keys
 from reconcile.dbt.builds import last_builds
 from reconcile.dbt.project import Options, Project, invoke_dbt
+from reconcile.dbt.project_state import state_of
 from reconcile.engines.own_schema import PASSING, SCHEMA
 from reconcile.errors import ConnectionFailed, EvaluationFailed, NotComparable, ProjectError, ReconcileError, Refused
 from reconcile.model_check import run as model_check
@@ -52,7 +53,9 @@ from reconcile.report.model import (
 from reconcile.report.overview import Overview
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import now
-from reconcile.state import run_files
+from reconcile.state import past_runs
+from reconcile.state.folder import FolderState, load, state_folder, target_folder
+from reconcile.state.store import State
 from reconcile.table_diff.run import DiffRequest
 from reconcile.table_diff.run import diff as run_diff
 from reconcile.table_diff.text_files import Dialect
@@ -118,6 +121,8 @@ class ProjectArguments(TypedDict, total=False):
     ``select`` and ``exclude`` are dbt selectors, in one string or several. ``vars`` is YAML, or a mapping.
     ``upstream``: "deep" inlines upstream models down to the sources, "shallow" reads them as tables.
     ``lock_timeout``: seconds to wait for a table that another session has locked.
+    ``state_dir``: where build times, proofs and past runs are kept in files (default: target/reconcile of the project);
+    ``keep_days``: how long the schema reconcile of the database keeps them (default: 90).
     """
 
     project_dir: str | Path
@@ -132,6 +137,8 @@ class ProjectArguments(TypedDict, total=False):
     threads: int | None
     upstream: Literal["deep", "shallow"]
     lock_timeout: float
+    state_dir: str | Path | None
+    keep_days: int
 
 
 def open_project(*, manifest: object = None, **where: Unpack[ProjectArguments]) -> Project:
@@ -321,24 +328,32 @@ def undo(
     if apply:
         outcome = UndoOutcome(run_id, done.inserted, done.updated, done.deleted, done.stale)
         report = Report(done.run_id, "undo", opened.connection.target, started_at, now(), (), undo=outcome)
-        run_files.keep(report, opened.root)
+        opened.state.keep_report(report)
     return done
 
 
-def read_report(run_id: str | None = None, *, project_dir: str | Path = ".", file: str | Path | None = None) -> Report:
+def read_report(
+    run_id: str | None = None, *, file: str | Path | None = None, **where: Unpack[ProjectArguments]
+) -> Report:
     """The report of a past run of the project (the latest without ``run_id``), or of a JSON report ``file``.
+
+    Past runs are read from the state folder, and from the schema reconcile of the target's database.
 
     Raises ReconcileError if there is no such report, or it is of another schema version.
 
     >>> read_report().command in ("check", "repair", "undo")
     True
     """
-    return run_files.read(Path(project_dir), run_id) if file is None else run_files.load(Path(file))
+    return past_runs.read(state_of(project_options(where)), run_id) if file is None else load(Path(file))
 
 
-def history(*, project_dir: str | Path = ".", latest: int | None = None) -> list[Report]:
-    """The reports of the project's past runs (at most the ``latest`` so many), oldest first."""
-    return run_files.read_all(Path(project_dir), latest)
+def history(*, latest: int | None = None, database: bool = True, **where: Unpack[ProjectArguments]) -> list[Report]:
+    """The reports of the project's past runs (at most the ``latest`` so many), oldest first.
+
+    ``database``: with the runs that only the schema reconcile of the target's database has; False reads files alone.
+    """
+    options = project_options(where)
+    return (state_of(options) if database else _files(options)).reports(latest)
 
 
 def project_overview(**where: Unpack[ProjectArguments]) -> Overview:
@@ -374,12 +389,13 @@ def teardown(project: Project | None = None, **where: Unpack[ProjectArguments]) 
     return tuple(run_teardown(_opened(project, where)))
 
 
-def write_report(report: Report, kind: str, path: str | Path, *, project_dir: str | Path = ".") -> None:
+def write_report(report: Report, kind: str, path: str | Path, **where: Unpack[ProjectArguments]) -> None:
     """Write a report as "json", "markdown", "junit", "html" or "github". The page shows the project's past runs too.
 
     Raises ReconcileError if the file cannot be written.
     """
-    report_file.write_report(report, kind, Path(path), Path(project_dir))
+    options = project_options(where)
+    report_file.write_report(report, kind, Path(path), options.project_dir, state_of(options))
 
 
 def write_overview(found: Overview, path: str | Path) -> None:
@@ -422,14 +438,15 @@ def build_times(*, project_dir: str | Path = ".", target: str, default_target: s
     dbt keeps the times of its latest invocation only: call this before each next one, and the older ones are kept.
     ``default_target`` is the profile's target, which dbt does not write down where no target was named.
     """
-    builds = last_builds(Path(project_dir), target, default_target)
+    options = project_options({"project_dir": project_dir})
+    builds = last_builds(_files(options), target_folder(options.project_dir), target, default_target)
     return {unique_id: build.began for unique_id, build in builds.items()}
 
 
 def project_options(where: ProjectArguments) -> Options:
     """The arguments as the modules below take them."""
     given: dict[str, Any] = dict(where)
-    for name in ("project_dir", "profiles_dir", "state"):
+    for name in ("project_dir", "profiles_dir", "state", "state_dir"):
         if given.get(name) is not None:
             given[name] = Path(given[name])
     for name in ("select", "exclude"):
@@ -454,8 +471,12 @@ def _opened(project: Project | None, where: ProjectArguments) -> Project:
 
 def _kept(report: Report, source: Options | Project, keep: bool) -> Report:
     if keep:
-        run_files.keep(report, source.project_dir if isinstance(source, Options) else source.root)
+        (state_of(source) if isinstance(source, Options) else source.state).keep_report(report)
     return report
+
+
+def _files(options: Options) -> State:
+    return FolderState(state_folder(options.project_dir, options.state_dir))
 
 
 def _keys(keys: Iterable[str | Mapping[str, str | None]]) -> Keys:

@@ -100,7 +100,7 @@ class Follower:
             engine.close()
 
     def _judge(self, engine: Engine, session: CaptureSession, definition: Definition) -> None:
-        proofs = Proofs(self.project.root, self.project.connection.identity)
+        proofs = Proofs(self.project.state)
         table = judge_definition(engine, definition, CheckRequest("auto"), proofs, now(), capture=Captured(session))
         proofs.keep()
         if table.verdict is Verdict.ERROR:

@@ -217,7 +217,7 @@ def _zeros(pipeline: Any, now: datetime) -> _Found:
 def _latest_verdicts(target: Target) -> dict[str, tuple[str, str]]:
     """model -> (its latest verdict that says something, when it was judged)."""
     found: dict[str, tuple[str, str]] = {}
-    for report in history(project_dir=target.project):
+    for report in history(project_dir=target.project, database=False):
         for table in report.tables:
             if report.target == target.name and table.verdict.value in ("level", "drift"):
                 found[table.name] = (table.verdict.value, report.finished_at)

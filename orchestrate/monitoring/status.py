@@ -51,7 +51,7 @@ def find_status() -> PipelineStatus:
     server = warehouse.locate(project)
     up = warehouse.is_running(server)
     snapshots, last_load = _loaded(server) if up else (None, None)
-    judged = (report for report in reversed(history(project_dir=project)) if report.undo is None)
+    judged = (report for report in reversed(history(project_dir=project, database=False)) if report.undo is None)
     last_verdict = next((f"{one.verdict.value} ({one.target}, {one.finished_at})" for one in judged), None)
     url = Target("embedded", project).url
     return PipelineStatus(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reconcile.commands.options import judging, options_of, output_options, project_options
+from reconcile.commands.options import judging, options_of, output_options, project_options, project_state
 from reconcile.report.model import FAIL_ON, Report
 from reconcile.report.progress import Watcher
 
@@ -52,4 +52,4 @@ def check(fail_on: str | None, scope: str, keys: str | None, record: bool, **giv
         request = CheckRequest("keys", read_keys(keys)) if keys is not None else CheckRequest(scope)
         return run_check(options_of(given), kinds, watcher, request, start_record=record)
 
-    return judging("check", given, run)
+    return judging("check", given, run, lambda: project_state(given))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from reconcile.errors import ReconcileError
 from reconcile.masking import shown_side
 from reconcile.report.model import Report
 from reconcile.report.progress import Watcher
+
+if TYPE_CHECKING:
+    from reconcile.state.store import State
 
 
 @click.command()
@@ -68,7 +71,12 @@ def diff(left: str, right: str, **given: Any) -> int:
         options = Options(project_dir=given["project_dir"], profiles_dir=given["profiles_dir"])
         return run_diff(request, options, watcher)
 
-    return judging("diff", {**given, "target": shown_side(right)}, run)
+    def find_state() -> State:
+        from reconcile.state.folder import FolderState, state_folder
+
+        return FolderState(state_folder(given["project_dir"]))
+
+    return judging("diff", {**given, "target": shown_side(right)}, run, find_state)
 
 
 def _character(text: str | None) -> str | None:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconcile.commands.options import console, options_of, output_format, print_human, project_options
+from reconcile.commands.options import (
+    console,
+    options_of,
+    output_format,
+    past_options,
+    past_state,
+    print_human,
+    project_options,
+)
 from reconcile.report.model import Report
+
+if TYPE_CHECKING:
+    from reconcile.state.store import State
 
 
 @click.command()
-@click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
+@past_options
 @output_format
-def history(project_dir: Path, output: str) -> int:
-    """List past runs, oldest first."""
+def history(output: str, **given: Any) -> int:
+    """List past runs, oldest first: those in the state folder, and in schema reconcile of the target's database."""
     from reconcile.render.text import kinds, undone
-    from reconcile.state import run_files as past
 
-    reports = past.read_all(project_dir)
+    reports = past_state(given).reports()
     if output == "json":
         names = ("run_id", "command", "target", "started_at", "verdict", "totals", "undo")
         bodies = [report.as_dict() for report in reports]
@@ -35,12 +45,12 @@ def history(project_dir: Path, output: str) -> int:
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is.")
+@past_options
 @output_format
 @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same).")
-def show(run: str | None, project_dir: Path, output: str, no_color: bool) -> int:
+def show(run: str | None, output: str, no_color: bool, **given: Any) -> int:
     """Show the report of a past RUN again (default: the latest)."""
-    report = _past(project_dir, run)
+    report = _past(past_state(given), run)
     if output == "json":
         from reconcile.render import render_json
 
@@ -77,9 +87,10 @@ def report_command(run: str | None, html: Path | None, markdown: Path | None, ju
         raise click.UsageError(f"give --html FILE, --markdown FILE or --junit FILE (or: reconcile show {run})")
     from reconcile.render.report_file import write_report
 
-    report = _past(given["project_dir"], run)
+    state = past_state(given)
+    report = _past(state, run)
     for kind, path in wanted:
-        write_report(report, kind, path, given["project_dir"])
+        write_report(report, kind, path, given["project_dir"], state)
         click.echo(str(path))
     return 0
 
@@ -100,7 +111,7 @@ def _over_time(given: dict[str, Any], html: Path | None) -> int:
     return 0
 
 
-def _past(project_dir: Path, run: str | None) -> Report:
-    from reconcile.state import run_files as past
+def _past(state: State, run: str | None) -> Report:
+    from reconcile.state import past_runs
 
-    return past.read(project_dir, None if run == "latest" else run)
+    return past_runs.read(state, None if run == "latest" else run)

@@ -24,9 +24,37 @@ if TYPE_CHECKING:
 
     from reconcile.api import ProjectArguments
     from reconcile.dbt.project import Options
+    from reconcile.state.store import State
 
 log = logging.getLogger("reconcile")
 REPORTS = ("json", "markdown", "junit", "html", "github")
+
+
+_PLACE = [
+    click.option("-t", "--target", metavar="NAME", help="Target of the profile."),
+    click.option("--profile", metavar="NAME", help="Profile to use."),
+    click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is."),
+    click.option("--profiles-dir", type=click.Path(path_type=Path), help="Where profiles.yml is."),
+    click.option("--vars", metavar="YAML", help="Variables, as dbt takes them."),
+]
+_STATE = [
+    click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path),
+        envvar="RECONCILE_STATE_DIR",
+        show_envvar=True,
+        help="Folder for build times, proofs and past runs (default: reconcile in dbt's target folder).",
+    ),
+    click.option(
+        "--keep-days",
+        type=click.IntRange(1),
+        default=90,
+        show_default=True,
+        envvar="RECONCILE_KEEP_DAYS",
+        show_envvar=True,
+        help="How long schema reconcile of the database keeps them.",
+    ),
+]
 
 
 def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,11 +66,7 @@ def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--state", type=click.Path(path_type=Path), help="Artefacts to compare with, for state: selection."
         ),
-        click.option("-t", "--target", metavar="NAME", help="Target of the profile."),
-        click.option("--profile", metavar="NAME", help="Profile to use."),
-        click.option("--project-dir", type=click.Path(path_type=Path), default=".", help="Where dbt_project.yml is."),
-        click.option("--profiles-dir", type=click.Path(path_type=Path), help="Where profiles.yml is."),
-        click.option("--vars", metavar="YAML", help="Variables, as dbt takes them."),
+        *_PLACE,
         click.option("--threads", type=click.IntRange(1), help="Models judged at once."),
         click.option(
             "--lock-timeout",
@@ -58,8 +82,35 @@ def project_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="deep: inline upstream models down to the sources; shallow: read their tables.",
         ),
+        *_STATE,
     ]
     return _with(command, options)
+
+
+def past_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags of a command that reads past runs: where the project, its database and its files are."""
+    return _with(command, [*_PLACE, _STATE[0]])
+
+
+def project_state(given: dict[str, Any]) -> State:
+    """Where the runs of ``project_options`` are kept."""
+    from reconcile.dbt.project_state import state_of
+
+    return state_of(options_of(given))
+
+
+def past_state(given: dict[str, Any]) -> State:
+    """Where the runs of ``past_options`` are."""
+    from reconcile.dbt.project_state import state_of
+
+    return state_of(past_options_of(given))
+
+
+def past_options_of(given: dict[str, Any]) -> Options:
+    from reconcile.dbt.project import Options
+
+    names = ("project_dir", "profiles_dir", "profile", "target", "vars", "state_dir")
+    return Options(**{name: given[name] for name in names})
 
 
 output_format = click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
@@ -138,12 +189,14 @@ def print_findings(findings: Iterable[Diagnosis], output: str) -> int:
     return code
 
 
-def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report]) -> int:
+def judging(
+    command: str, given: dict[str, Any], run: Callable[[Watcher], Report], find_state: Callable[[], State]
+) -> int:
     """Run a command that judges, keep and print its report; an expected failure becomes a report with an error."""
     from reconcile.render.progress import watcher_for
     from reconcile.report.run_id import named_run
-    from reconcile.state import run_files as history
 
+    find_state = functools.cache(find_state)
     targets = [_report_target(value) for value in given["report"]]
     with named_run() as run_id:
         log_to_stderr(given["log_format"], given["log_level"], run_id)
@@ -151,13 +204,13 @@ def judging(command: str, given: dict[str, Any], run: Callable[[Watcher], Report
             with watcher_for(given["quiet"], given["no_color"], given["log_format"]) as watcher:
                 report = run(watcher)
             if (given["project_dir"] / "dbt_project.yml").exists():
-                history.keep(report, given["project_dir"])
+                find_state().keep_report(report)
         except ReconcileError as error:
             report = _failed(command, given, str(error))
     from reconcile.render.report_file import write_report
 
     for kind, path in targets:
-        write_report(report, kind, path, given["project_dir"])
+        write_report(report, kind, path, given["project_dir"], find_state())
     if given["output"] == "json":
         from reconcile.render import render_json
 

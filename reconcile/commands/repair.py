@@ -18,6 +18,7 @@ from reconcile.commands.options import (
     output_format,
     output_options,
     project_options,
+    project_state,
 )
 from reconcile.errors import ReconcileError
 from reconcile.report.model import RepairOutcome, Report
@@ -71,7 +72,7 @@ def repair(**given: Any) -> int:
         )
         return repair_run(options_of(given), request, watcher)
 
-    return judging("repair", given, run)
+    return judging("repair", given, run, lambda: project_state(given))
 
 
 def _confirm(no_color: bool, planned: RepairOutcome) -> bool:

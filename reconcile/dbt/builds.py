@@ -1,64 +1,68 @@
-"""When each model was last built, from dbt's own run_results.json: what tells pending rows from drifted ones.
+"""When each model was last built: what tells pending rows from drifted ones.
 
-dbt keeps only its latest invocation there, so what was seen once is remembered beside our other state.
+dbt's own run_results.json tells it of the latest invocation in this folder; the state remembers it, and has the builds
+of other machines, where dbt itself records them (the macro ``reconcile_record_build``).
 """
 
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from reconcile.atomic_files import write_whole
 from reconcile.definition.model import Build
+from reconcile.state.store import NotedBuild, State
 
-log = logging.getLogger("reconcile")
 _BUILDING = ("run", "build", "retry")
 
 
-def last_builds(root: Path, target: str, default_target: str) -> dict[str, Build]:
+def last_builds(
+    state: State, artefacts: Path, target: str, default_target: str, relations: Mapping[str, str] | None = None
+) -> dict[str, Build]:
     """``unique_id`` -> when its last successful build on ``target`` began and ended, as far as it is known.
 
-    dbt does not note a target that was not named: then it was the profile's ``default_target``.
-    A build that dbt ran elsewhere leaves nothing here: then its rows are judged as they are.
+    ``artefacts``: the folder of dbt's run_results.json. dbt does not note a target that was not named: then it was the
+    profile's ``default_target``. ``relations``: the table of each model; a build of another table does not count.
+    A build that dbt ran elsewhere and that nothing recorded is not known: then its rows are judged as they are.
     """
-    memory = root / "target" / "reconcile" / "builds.json"
-    known: dict[str, dict[str, str]] = _read(memory) or {}
-    latest = known.setdefault(target, {})
-    results = _read(root / "target" / "run_results.json") or {}
-    arguments = results.get("args") or {}
-    if (arguments.get("target") or default_target) == target and arguments.get("which") in _BUILDING:
-        for result in results.get("results", []):
-            ran = _ran(result)
-            if ran and ran > latest.get(result["unique_id"], ""):
-                latest[result["unique_id"]] = ran
-        try:
-            write_whole(memory, json.dumps(known, indent=1))
-        except OSError as error:
-            log.warning("the times of the last builds could not be kept in %s: %s", memory, error.strerror)
-    return {unique_id: _build(ran) for unique_id, ran in latest.items()}
+    state.note_builds(_results(artefacts / "run_results.json", target, default_target))
+    latest: dict[str, Build] = {}
+    for noted in state.builds(target):
+        if noted.relation is None or relations is None or relations.get(noted.unique_id) == noted.relation:
+            build, known = Build(noted.began, noted.ended), latest.get(noted.unique_id)
+            latest[noted.unique_id] = build if known is None else max(known, build, key=_newest)
+    return latest
 
 
-def _build(ran: str) -> Build:
-    began, _, ended = ran.partition("/")
-    return Build(datetime.fromisoformat(began), datetime.fromisoformat(ended) if ended else None)
+def _newest(build: Build) -> tuple[datetime, bool, datetime]:
+    """Of two notes of one build the one that tells its end counts."""
+    return build.began, build.ended is not None, build.ended or build.began
 
 
-def _ran(result: dict[str, Any]) -> str | None:
-    """From when to when a model was built, as ISO 8601 writes an interval; without its end where dbt does not tell."""
+def _results(path: Path, target: str, default_target: str) -> list[NotedBuild]:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        arguments = results.get("args") or {}
+        if (arguments.get("target") or default_target) != target or arguments.get("which") not in _BUILDING:
+            return []
+        return [build for result in results["results"] if (build := _build(result, target)) is not None]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return []
+
+
+def _build(result: dict[str, Any], target: str) -> NotedBuild | None:
     if result.get("status") != "success" or not str(result.get("unique_id", "")).startswith("model."):
         return None
     timings = {timing["name"]: timing for timing in result.get("timing") or []}
     began = timings.get("compile", timings.get("execute", {})).get("started_at")
     ended = timings.get("execute", {}).get("completed_at")
-    return "/".join(at.replace("Z", "+00:00") for at in (began, ended) if at) if began else None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not began:
         return None
-    return body if isinstance(body, dict) else None
+    ended_at = _instant(ended) if ended else None
+    return NotedBuild(result["unique_id"], result.get("relation_name"), target, _instant(began), ended_at)
+
+
+def _instant(told: str) -> datetime:
+    return datetime.fromisoformat(told.replace("Z", "+00:00"))

@@ -6,6 +6,7 @@ artefacts, docs and state stay as they are. Compiling runs no hooks and writes n
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
 import json
@@ -13,11 +14,12 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ from reconcile.engines.build_session import BuildSession
 from reconcile.engines.factory import Connection
 from reconcile.errors import ProjectError
 from reconcile.report.model import Excluded
+from reconcile.state.folder import is_writable, state_folder, target_folder
+from reconcile.state.project_state import KEEP_DAYS, open_state
+from reconcile.state.store import State
 
 _LEAVES = ("seed", "snapshot")
 _MODEL_LIKE = ("view", "table", "incremental", "ephemeral", "materialized_view")
@@ -61,6 +66,8 @@ class Options:
     threads: int | None = None
     upstream: str = "deep"
     lock_timeout: float = 10.0
+    state_dir: Path | None = None  # where state is kept in files
+    keep_days: int = KEEP_DAYS  # of what is kept in the database
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,13 @@ class Project:
     root: Path
     name: str = ""
     left_out: tuple[Excluded, ...] = ()
+    opened_state: State | None = None
+    state_dir: Path | None = None
+
+    @property
+    def state(self) -> State:
+        """What is remembered of the project on this target."""
+        return self.opened_state or open_state(self.connection, self.root, self.name, self.state_dir)
 
     @property
     def excluded(self) -> tuple[Excluded, ...]:
@@ -90,19 +104,23 @@ def load(options: Options, before_connect: BeforeConnect = lambda target, root: 
         return _load(options, root, before_connect, manifest)
 
 
-def profile_connection(options: Options, target: str) -> Connection:
-    """The connection of a target of the project's profile; no model is read. Raises ProjectError without one."""
+def profile_connection(options: Options) -> Connection:
+    """The connection of the options' target; no model is read. Raises ProjectError without a profile or target."""
     from dbt.flags import set_from_args
     from dbt_common.context import set_invocation_context
 
     root = root_of(options.project_dir)
     with nothing_on_stdout():
-        folder = options.profiles_dir or (
-            Path.cwd() if (Path.cwd() / "profiles.yml").exists() else Path.home() / ".dbt"
-        )
+        folder = options.profiles_dir or _profiles_dir()
         set_from_args(Namespace(PROFILES_DIR=str(folder), PROJECT_DIR=str(root)), None)
         set_invocation_context(dict(os.environ))  # what env_var() in profiles.yml reads
-        return connection_of(replace(options, target=target), root)
+        return connection_of(options, root)
+
+
+def _profiles_dir() -> Path:
+    if named := os.environ.get("DBT_PROFILES_DIR"):
+        return Path(named)
+    return Path.cwd() if (Path.cwd() / "profiles.yml").exists() else Path.home() / ".dbt"
 
 
 def root_of(folder: Path) -> Path:
@@ -143,10 +161,18 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
         for unique_id, result in compiled.items()
     }
     connection = connection_of(options, root)
+    name = manifest.metadata.project_name
+    state = open_state(connection, root, name, options.state_dir, options.keep_days)
     leaves = [*manifest.sources.values(), *(n for n in manifest.nodes.values() if n.resource_type in _LEAVES)]
     loads = _Loads(
         {leaf.relation_name: getattr(leaf, "loaded_at_field", None) for leaf in leaves if leaf.relation_name},
-        last_builds(root, connection.target, connection_of(replace(options, target=None), root).target),
+        last_builds(
+            state,
+            target_folder(root),
+            connection.target,
+            connection_of(replace(options, target=None), root).target,
+            {unique_id: node.relation_name for unique_id, node in models.items()},
+        ),
     )
     deep = options.upstream == "deep"
     rendered = Compiled(hooks, {unique_id: node.sql for unique_id, node in nodes.items()})
@@ -168,7 +194,7 @@ def _load(options: Options, root: Path, before_connect: BeforeConnect, parsed: A
         for session, differs in [surrounded.get(unique_id, (BuildSession(), None))]
     )
     left_out = _left_out(options, manifest, chosen, root)
-    return Project(connection, definitions, root, manifest.metadata.project_name, left_out)
+    return Project(connection, definitions, root, name, left_out, state, options.state_dir)
 
 
 def _surroundings(
@@ -239,7 +265,8 @@ def invoke_dbt(arguments: list[str], manifest: Any = None) -> Any:
 
 
 def run_command(options: Options, manifest: Any, *command: str, resolve_root: Path, extra: Iterable[str] = ()) -> Any:
-    arguments = [*command, *_QUIET, "--target-path", str(_target_path(options, resolve_root)), *extra]
+    path = str(_target_path(options, resolve_root))
+    arguments = [*command, *_QUIET, "--target-path", path, "--log-path", path, *extra]  # it makes both folders
     arguments += ["--project-dir", str(resolve_root)]
     for flag, value in (
         ("--profiles-dir", options.profiles_dir and str(options.profiles_dir.resolve())),
@@ -258,7 +285,17 @@ def run_command(options: Options, manifest: Any, *command: str, resolve_root: Pa
 
 
 def _target_path(options: Options, root: Path) -> Path:
-    return root / "target" / "reconcile" / (options.target or "default")
+    """Where dbt works for us. dbt must be able to write; of a read-only project nothing of it is needed later."""
+    folder = state_folder(root, options.state_dir)
+    return (folder if is_writable(folder) else _scratch()) / (options.target or "default")
+
+
+@cache
+def _scratch() -> Path:
+    """A folder that ends with the process."""
+    made = tempfile.TemporaryDirectory(prefix="reconcile-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
 
 
 def sentence(error: BaseException | str) -> str:

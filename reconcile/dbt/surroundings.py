@@ -25,6 +25,7 @@ from reconcile.dbt.session_settings import (
     sets_session,
 )
 from reconcile.engines.build_session import BuildSession
+from reconcile.state.schema import BUILD
 
 _TARGET = r"(?:only\s+)?(?P<target>(?:\{\{.*?\}\}|[\w.$\"`])+)"
 _WRITES = re.compile(
@@ -231,7 +232,8 @@ def _writes(text: str, package: str, manifest: Any) -> list[_Write]:
     found = []
     for part, where in [(text, package), *_macros_called(text, manifest)]:
         text = _COMMENTS.sub(" ", part)
-        found += [_Write(_named(match["target"] or match["updated"]), where) for match in _WRITES.finditer(text)]
+        targets = [match["target"] or match["updated"] for match in _WRITES.finditer(text)]
+        found += [_Write(_named(target), where) for target in targets if target.lower() != BUILD]
         if _RUNS_CODE.search(_JINJA.sub(" ", text)):  # in jinja, execute is a variable and call a tag
             found.append(_Write(None, where))
     return found

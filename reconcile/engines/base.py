@@ -212,6 +212,9 @@ class Engine(Protocol):
     def xid(self) -> int | None:
         """The oldest transaction that may still run; None where the engine does not number them."""
 
+    def server(self) -> str | None:
+        """Which server numbers the transactions; None where none does."""
+
     def snapshot_name(self) -> str:
         """The snapshot of this transaction, as text that tells later which transactions it saw; '' where none does."""
 

@@ -54,6 +54,9 @@ class PlainEngine:
     def xid(self) -> int | None:
         return None
 
+    def server(self) -> str | None:
+        return None
+
     def snapshot_name(self) -> str:
         return ""
 

@@ -301,6 +301,9 @@ class PostgresEngine(PostgresSpelling):
     def xid(self) -> int | None:
         return int(self.one("select pg_snapshot_xmin(pg_current_snapshot())::text")[0])
 
+    def server(self) -> str | None:
+        return str(self.one("select system_identifier::text from pg_control_system()")[0])
+
     def snapshot_name(self) -> str:
         return str(self.one("select pg_current_snapshot()::text")[0])
 

@@ -26,7 +26,7 @@ from reconcile.engines.base import Engine
 from reconcile.engines.build_session import Settings
 from reconcile.errors import EvaluationFailed
 from reconcile.report.model import Sample
-from reconcile.state.proofs import Proof
+from reconcile.state.store import Proof
 
 log = logging.getLogger("reconcile")
 

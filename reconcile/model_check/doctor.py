@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from reconcile.capture.setup import capture_findings
-from reconcile.dbt.project import Options
+from reconcile.dbt.project import Options, Project
 from reconcile.definition.model import Definition
 from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.factory import open_engine
@@ -19,6 +17,7 @@ from reconcile.model_check.missing_settings import MissingSetting, missing_setti
 from reconcile.model_check.prepare_definition import NotSettled, prepare_definition
 from reconcile.model_check.run import open_project
 from reconcile.report.diagnosis import Diagnosis, Level
+from reconcile.state.folder import state_folder
 from reconcile.state.proofs import Proofs
 
 _SUPPORTED = ("1.11",)  # dbt-core, as tested
@@ -37,7 +36,7 @@ def examine(options: Options, missing: list[MissingSetting] | None = None) -> It
         return
     count = len(project.definitions)
     yield Diagnosis(Level.FINE, "project", f"{count} incremental models selected, target {project.connection.target}")
-    yield _state(project.root)
+    yield _state(project)
     try:
         engine = open_engine(project.connection)
     except ReconcileError as error:
@@ -47,7 +46,7 @@ def examine(options: Options, missing: list[MissingSetting] | None = None) -> It
         yield Diagnosis(Level.FINE, "database", engine.about())
         yield _repair(engine)
         yield from capture_findings(engine, project)
-        proofs = Proofs(project.root, project.connection.identity)
+        proofs = Proofs(project.state)
         for definition in project.definitions:
             yield from _model(engine, definition, proofs)
             if missing is not None and (setting := missing_setting(engine, definition)) is not None:
@@ -71,17 +70,17 @@ def _dbt() -> Diagnosis:
     return Diagnosis(Level.FINE, "dbt", f"dbt-core {found}")
 
 
-def _state(root: Path) -> Diagnosis:
-    folder = next(path for path in (root / "target" / "reconcile", root / "target", root) if path.exists())
-    if os.access(folder, os.W_OK):
-        return Diagnosis(
-            Level.FINE, "state", f"past runs, builds and proofs are kept in {root / 'target' / 'reconcile'}"
-        )
+def _state(project: Project) -> Diagnosis:
+    places = project.state.places()
+    kept = f"build times, proofs and past runs are kept in {' and in '.join(places)}"
+    if places:
+        return Diagnosis(Level.FINE, "state", kept)
+    folder = state_folder(project.root, project.state_dir)
     return Diagnosis(
         Level.WARNING,
         "state",
         f"{folder} cannot be written: no pending rows, causes or history are known",
-        f"let this user write {root / 'target'}",
+        "run reconcile install with a role that may create schema reconcile, or name a folder with --state-dir",
     )
 
 
@@ -131,7 +130,7 @@ def _model(engine: Engine, definition: Definition, proofs: Proofs) -> Iterator[D
         yield Diagnosis(Level.TROUBLE, name, str(error))
         return
     yield from _warnings(engine, definition)
-    proof = proofs.of(definition.unique_id)
+    proof = proofs.of(definition)
     when = f"proven level {proof.moment.at}" if proof is not None else "not proven level yet"
     yield Diagnosis(Level.FINE, name, f"can be judged; {when}")
 
@@ -172,5 +171,5 @@ def _warnings(engine: Engine, definition: Definition) -> Iterator[Diagnosis]:
             Level.WARNING,
             name,
             "no build of it is noted here: rows that the last build could not see count as drift",
-            "run dbt and reconcile in one project folder",
+            "run reconcile install, so that dbt records its builds in the database",
         )

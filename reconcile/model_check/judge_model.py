@@ -227,7 +227,7 @@ def _captured(
 ) -> _FoundHere:
     """Compare the dirty keys alone. Raises _EveryRow where they are not known, or a sweep is cheaper."""
     by_key = inlined_definition(definition)
-    proof = usable(engine, definition, run.proofs.of(definition.unique_id)) if run.proofs else None
+    proof = usable(engine, definition, run.proofs.of(definition)) if run.proofs else None
     with engine.snapshot():
         snapshot = engine.snapshot_name()
         dirty = capture.dirty_keys(definition)
@@ -298,7 +298,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
     if engine.table_columns(definition.relation_name) is not None:
         unsettled = why_ties_unknown(engine, definition, keys)
     proofs = run.proofs
-    proof = usable(engine, definition, proofs.of(definition.unique_id)) if proofs else None
+    proof = usable(engine, definition, proofs.of(definition)) if proofs else None
 
     def step(done: int, whole: int | None) -> None:
         run.watcher.step(definition.name, done, whole)
@@ -330,7 +330,7 @@ def _judged(engine: Engine, definition: Definition, asked: CheckRequest, run: _R
         and found.rows_actual > 0
     )
     if proofs is not None and level and definition.over is not None:
-        proofs.add(definition.unique_id, Proof(moment, definition.sql or "", definition.session))
+        proofs.add(definition, Proof(moment, definition.sql or "", definition.session))
     scope = _scope(definition, found, asked, keys, unsettled)
     return _FoundHere(found, scope, causes, hints, snapshot, unsettled, *_coverage(prepared), rewritten)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconcile.atomic_files import write_whole
+from reconcile.compare.align import Prepared
 from reconcile.dbt.yaml_edit import Entry, NotEditable, Step, flow, has_path, nested, with_setting
 from reconcile.definition.model import Definition, ModelSettings
 from reconcile.engines.base import Engine
@@ -88,7 +89,7 @@ def missing_setting(engine: Engine, definition: Definition) -> tuple[str, tuple[
         key = _proven_key(engine, definition, columns) if columns else None
         if key is not None:
             return ("key", key) if _settles(engine, definition, key=key) else None
-        prepare_definition(engine, as_of_last_build(engine, definition))
+        _prepared(engine, definition)
     except NotSettled as unsettled:
         ignored = definition.settings.ignore | set(unsettled.columns)
         settles = unsettled.columns and _settles(engine, definition, ignore=ignored)
@@ -117,9 +118,14 @@ def _settles(
     other = replace(settings, key=key or settings.key, ignore=settings.ignore if ignore is None else ignore)
     definition = replace(definition, key=key or definition.key, settings=other)
     try:
-        return prepare_definition(engine, as_of_last_build(engine, definition)) is not None
+        return _prepared(engine, definition) is not None
     except ReconcileError:
         return False
+
+
+def _prepared(engine: Engine, definition: Definition) -> Prepared | None:
+    with engine.built_as(definition.session):
+        return prepare_definition(engine, as_of_last_build(engine, definition))
 
 
 def edits(missing: Sequence[MissingSetting]) -> tuple[list[FileEdit], list[ByHand]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,18 @@ from reconcile.dbt.yaml_location import find_declared
 from reconcile.definition.model import Definition
 from reconcile.engines.base import Engine
 from reconcile.engines.factory import before_connect, open_engine
+from reconcile.errors import ReconcileError
 from reconcile.model_check.judge_model import CheckRequest, judge_definition
 from reconcile.report.model import Report, TableReport, Verdict
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import new_run_id, now
+from reconcile.state.database import make_home
 from reconcile.state.proofs import Proofs
 from reconcile.state.verdict_table import record
 
 _EVERYTHING = CheckRequest()
 _SILENT = Watcher()
+log = logging.getLogger("reconcile")
 _BETWEEN_CANCELS = 0.1  # seconds
 
 
@@ -48,6 +52,8 @@ def check(
     started_at, run_id = now(), new_run_id()
     watcher.phase("reading the dbt project")
     project = open_project(source, manifest) if isinstance(source, Options) else source
+    if start_record:
+        _make_home(project)
     tables = check_tables(project, watcher, asked)
     report = Report(
         run_id=run_id,
@@ -64,6 +70,14 @@ def check(
     return report
 
 
+def _make_home(project: Project) -> None:
+    """Before the check, so that its proofs are kept there too. Not being allowed to changes no verdict."""
+    try:
+        make_home(project.connection)
+    except ReconcileError as error:
+        log.info("schema reconcile could not be made in the database: %s", error)
+
+
 def check_tables(
     project: Project, watcher: Watcher = _SILENT, asked: CheckRequest = _EVERYTHING
 ) -> tuple[TableReport, ...]:
@@ -73,7 +87,7 @@ def check_tables(
     """
     definitions = [d for d in project.definitions if d.settings.enabled]
     workers = 1 if project.connection.adapter == "duckdb" else max(1, min(project.connection.threads, len(definitions)))
-    proofs = Proofs(project.root, project.connection.identity)
+    proofs = Proofs(project.state)
     capture: Capture = NotCaptured("its scope was given")
     if asked.mode in ("auto", "capture"):
         capture = open_capture(project)

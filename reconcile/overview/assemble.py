@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time
 
 from reconcile.dbt.freshness import SourceFreshnessRule, look_around
 from reconcile.dbt.project import Options
+from reconcile.dbt.project_state import state_of
 from reconcile.engines.base import Column, Engine
 from reconcile.engines.factory import before_connect, open_engine
 from reconcile.engines.identifiers import quote
@@ -14,7 +15,8 @@ from reconcile.errors import ReconcileError
 from reconcile.report.model import PastRun, PastTable, Verdict
 from reconcile.report.overview import ModelOverTime, Overview, Panel, SourceFreshness
 from reconcile.report.run_id import now
-from reconcile.state import run_files
+from reconcile.state import past_runs
+from reconcile.state.store import State
 from reconcile.state.verdict_table import recorded
 
 LATEST = 60  # runs
@@ -38,7 +40,7 @@ def overview(options: Options) -> Overview:
             engine.close()
     except ReconcileError as error:
         notices.append(f"the database could not be looked at: {error}")
-    runs = _with_files(runs or [], options, shown.connection.target)
+    runs = _with_reports(runs or [], state_of(options), shown.connection.target)
     if not runs:
         raise ReconcileError(f"nothing was ever checked on target {shown.connection.target}: run `reconcile check`")
     return Overview(
@@ -73,12 +75,12 @@ def _over_time(name: str, runs: list[tuple[str, PastTable | None]]) -> ModelOver
     return ModelOverTime(name, last.verdict, last_at, last.keys, began, tuple(repaired), tuple(runs))
 
 
-def _with_files(runs: list[PastRun], options: Options, target: str) -> list[PastRun]:
-    """The runs of the database and those that only a file beside the project tells of."""
+def _with_reports(runs: list[PastRun], state: State, target: str) -> list[PastRun]:
+    """The runs whose verdicts the database has, and those of which only a report tells."""
     found = {run.run_id: run for run in runs}
-    for report in run_files.read_all(options.project_dir, LATEST):
+    for report in state.reports(LATEST):
         if report.target == target and report.tables and report.command in ("check", "repair"):
-            found.setdefault(report.run_id, run_files.past_run(report))
+            found.setdefault(report.run_id, past_runs.past_run(report))
     return [found[run_id] for run_id in sorted(found)][-LATEST:]
 
 

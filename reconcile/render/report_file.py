@@ -11,15 +11,20 @@ from reconcile.atomic_files import write_whole
 from reconcile.errors import ReconcileError
 from reconcile.render import FORMATS
 from reconcile.report.model import Report
-from reconcile.state import run_files
+from reconcile.state import past_runs
+from reconcile.state.folder import target_folder
+from reconcile.state.store import State
 
 
-def write_report(report: Report, kind: str, path: Path, project_dir: Path) -> None:
-    """Write a report of one kind. Raises ReconcileError for an unknown kind or a path that cannot be written."""
+def write_report(report: Report, kind: str, path: Path, project_dir: Path, state: State) -> None:
+    """Write a report of one kind, a page with the past runs of ``state``.
+
+    Raises ReconcileError for an unknown kind or a path that cannot be written.
+    """
     if kind not in FORMATS:
         raise ReconcileError(f"no report of kind {kind!r}: use one of {', '.join(FORMATS)}")
     if kind == "html":
-        report = replace(run_files.with_past(report, project_dir), docs=docs_address(project_dir, path))
+        report = replace(past_runs.with_past(report, state), docs=docs_address(project_dir, path))
     write_text(path, kind, FORMATS[kind](report))
 
 
@@ -36,7 +41,7 @@ def docs_address(project_dir: Path, page: Path) -> str | None:
     if address := os.environ.get("RECONCILE_DOCS_URL"):
         return address.partition("#")[0] if address.startswith(("http://", "https://")) else None
     for name in ("static_index.html", "index.html"):
-        docs = project_dir.resolve() / "target" / name
+        docs = target_folder(project_dir.resolve()) / name
         if docs.is_file():
             return quote(os.path.relpath(docs, page.resolve().parent))
     return None

@@ -16,6 +16,7 @@ from reconcile.repair.sql_script import write_script
 from reconcile.report.model import Cell, PlannedChange, PlannedPart, RepairOutcome, Report, TableReport
 from reconcile.report.progress import Watcher
 from reconcile.report.run_id import now
+from reconcile.state.folder import state_folder
 from reconcile.state.verdict_table import record
 
 _SHOWN = 20  # rows per table in the report; the plan file holds all
@@ -76,7 +77,7 @@ def repair_run(source: Options | Project, request: RepairRequest, watcher: Watch
                 refused=done.refused,
             )
         elif session.plan.tables:
-            path = path or project.root / "target" / "reconcile" / "plans" / f"{session.plan.plan_id}.json"
+            path = path or state_folder(project.root, project.state_dir) / "plans" / f"{session.plan.plan_id}.json"
             write_plan(session.plan, session.rows(), path)
             outcome = replace(outcome, plan_file=str(path))
     if request.apply:

@@ -1,1 +1,1 @@
-"""What is remembered between runs: our schema, verdicts, run files, proofs."""
+"""What is remembered between runs: our schema, verdicts, builds, proofs, reports."""

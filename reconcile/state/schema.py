@@ -1,19 +1,36 @@
-"""The schema `reconcile` of a user's database: repair journal, verdicts, state of change capture.
+"""The schema `reconcile` of a user's database: repair journal, verdicts, state of checks and of change capture.
 
-Each table is created when it is first needed. A change of a table between two releases is a step here; the first
+The tables of build times, proofs and reports come with it, for dbt to write to; each other one is created when it is
+first needed. A change of a table between two releases is a step here; the first
 command that writes migrates the tables of an older release.
 """
 
 from __future__ import annotations
 
-from reconcile.engines.base import Engine
+from reconcile.engines.base import CommitsStatements, Engine
 from reconcile.engines.own_schema import SCHEMA
 from reconcile.errors import Refused
 
-VERSION = 6
+VERSION = 7
 _NUMBER = f"{SCHEMA}.schema_version"
+BUILD, PROOF, RUN_REPORT = (f"{SCHEMA}.{name}" for name in ("build", "proof", "run_report"))
+_STATE = (
+    f"""create table if not exists {BUILD} (
+        unique_id varchar not null, relation varchar not null, target varchar not null, invocation_id varchar,
+        started_at timestamp with time zone not null, completed_at timestamp with time zone
+    )""",
+    f"""create table if not exists {PROOF} (
+        unique_id varchar not null, relation varchar not null, proven_at timestamp with time zone not null,
+        xid bigint, server varchar, sql_text varchar not null, session varchar
+    )""",
+    f"""create table if not exists {RUN_REPORT} (
+        run_id varchar not null, project varchar not null, command varchar not null, target varchar not null,
+        finished_at timestamp with time zone not null, report varchar not null
+    )""",
+)
 # version -> what makes it the next one. 1: the journal; 2: capture beside it; 3: its read_at, once created_at;
-# 4: verdicts; 5: the number itself is kept; 6: proofs and dirty keys of capture hold more, and are made anew
+# 4: verdicts; 5: the number itself is kept; 6: proofs and dirty keys of capture hold more, and are made anew;
+# 7: build times, proofs and reports
 _STEPS: dict[int, tuple[str, ...]] = {
     2: (f"alter table if exists {SCHEMA}.capture rename column created_at to read_at",),
     5: tuple(f"drop table if exists {SCHEMA}.{name}" for name in ("capture_key", "capture_model", "capture_table")),
@@ -58,14 +75,22 @@ def settle_in(engine: Engine, found: int | None) -> None:
     for version in range(found or VERSION, VERSION):
         for statement in _STEPS.get(version, ()):
             engine.execute(statement)
+    if not isinstance(engine, CommitsStatements):  # there, state is kept in files
+        for statement in _STATE:
+            engine.execute(statement)
     engine.execute(f"create table if not exists {_NUMBER} (version bigint not null)")
     engine.execute(f"delete from {_NUMBER}")
     engine.execute(f"insert into {_NUMBER} values ({VERSION})")
 
 
 def move_out(engine: Engine) -> None:
-    """Drop the schema where nothing but its number is left in it."""
-    others = "select 1 from pg_class where relnamespace = to_regnamespace($1) and relname <> 'schema_version' limit 1"
-    if not engine.rows(others, [SCHEMA]):
-        engine.execute(f"drop table if exists {_NUMBER}")
+    """Drop the schema where nothing but its number, and tables of the state without a row, is left in it."""
+    ours = (_NUMBER, BUILD, PROOF, RUN_REPORT)
+    others = "select relname from pg_class where relnamespace = to_regnamespace($1) and relkind <> 'i'"
+    if {f"{SCHEMA}.{name}" for (name,) in engine.rows(others, [SCHEMA])} - set(ours):
+        return
+    there = [table for table in ours[1:] if engine.table_columns(table) is not None]
+    if not any(engine.rows(f"select 1 from {table} limit 1") for table in there):
+        for table in ours:
+            engine.execute(f"drop table if exists {table}")
         engine.execute(f"drop schema if exists {SCHEMA}")

@@ -80,7 +80,7 @@ def diff(
 
     def target(name: str) -> Connection:
         before_connect(name, options.project_dir.resolve())
-        return profile_connection(options, name)
+        return profile_connection(replace(options, target=name))
 
     left, right = parse_side(request.left, target), parse_side(request.right, target)
     with tempfile.TemporaryDirectory(prefix="reconcile-") as scratch:

@@ -20,7 +20,7 @@ from reconcile.report.model import (
     UndoOutcome,
     Verdict,
 )
-from reconcile.state.run_files import keep
+from reconcile.state.folder import FolderState, state_folder
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -108,7 +108,8 @@ def hostile_report() -> Report:
 def keep_a_check_and_an_undo(project_dir: Path) -> Report:
     """Two runs that a project remembers, the undo being the later one; the check's report."""
     checked = report()
-    keep(checked, project_dir)
+    state = FolderState(state_folder(project_dir))
+    state.keep_report(checked)
     undone = UndoOutcome(undoes=checked.run_id, inserted=0, updated=1, deleted=0, stale=0)
-    keep(replace(checked, run_id=f"{checked.run_id}z", command="undo", tables=(), undo=undone), project_dir)
+    state.keep_report(replace(checked, run_id=f"{checked.run_id}z", command="undo", tables=(), undo=undone))
     return checked

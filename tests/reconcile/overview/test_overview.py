@@ -18,7 +18,7 @@ from reconcile.overview.assemble import models_over_time, overview
 from reconcile.render.overview import print_overview
 from reconcile.report.model import PastRun, PastTable, Verdict
 from reconcile.report.overview import Overview
-from reconcile.state import run_files as history
+from reconcile.state.folder import FolderState, state_folder
 from reconcile.state.verdict_table import TABLE
 from tests.conftest import Database
 from tests.support.dbt_projects import DbtProject, Templates
@@ -135,10 +135,11 @@ def test_verdicts_are_kept_in_the_database_only_with_the_reconcile_schema(tiny: 
 
 def test_files_and_database_tell_one_history(tiny: DbtProject) -> None:
     kept_in_both = check(options(tiny), start_record=True)
-    history.keep(kept_in_both, tiny.folder)
+    files = FolderState(state_folder(tiny.folder))
+    files.keep_report(kept_in_both)
     only_a_file = replace(kept_in_both, run_id="20990101T000000-abcdef", finished_at="2099-01-01T00:00:00.000Z")
-    history.keep(only_a_file, tiny.folder)
-    history.keep(replace(only_a_file, run_id="20990102T000000-abcdef", target="elsewhere"), tiny.folder)
+    files.keep_report(only_a_file)
+    files.keep_report(replace(only_a_file, run_id="20990102T000000-abcdef", target="elsewhere"))
 
     assert [run.run_id for run in overview(options(tiny)).runs] == [kept_in_both.run_id, "20990101T000000-abcdef"]
 
@@ -167,7 +168,7 @@ def pg_tiny(templates: Templates, tmp_path: Path) -> Iterator[DbtProject]:
 
 
 def test_a_database_that_is_away_leaves_what_the_files_tell(pg_tiny: DbtProject) -> None:
-    history.keep(check(options(pg_tiny)), pg_tiny.folder)
+    FolderState(state_folder(pg_tiny.folder)).keep_report(check(options(pg_tiny)))
     profile = pg_tiny.folder / "profiles.yml"
     profile.write_text(profile.read_text().replace("port: 5432", "port: 5431"))
     found = overview(options(pg_tiny))
