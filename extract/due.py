@@ -23,11 +23,34 @@ _BANDS = (
 _OLDEST_BAND = timedelta(days=7)
 _SLACK = timedelta(minutes=1)  # a job that starts a little early must not wait another turn
 _CONFIRM_AFTER, _CONFIRM_UNTIL = timedelta(minutes=10), timedelta(days=1)
-_ZERO_AGAIN = timedelta(days=1) - _SLACK  # a zero is confirmed by days, not by minutes
-_GONE_AFTER = timedelta(hours=23)  # two confirmations a day apart
+_DAILY = timedelta(days=1) - _SLACK  # a zero, and that a post is gone, is confirmed by days and not by minutes
+_GONE_AFTER = timedelta(hours=23)  # two ways of reading that agree, a day apart
+_GONE_ONE_WAY, _GONE_DAYS = timedelta(days=7) - timedelta(hours=1), 3  # a site can be wrong for a day
 JOBS = ("scheduled", "velocity", "comprehensive", "detailed", "backfill")
 _RECENTLY = timedelta(minutes=30)
 _CHECKPOINTS = (1, 6, 24, 168)  # hours of age, each within half an hour
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A post found deleted or protected since it was last read: when first and last, in how many ways of reading, and
+    on how many days."""
+
+    first: datetime
+    last: datetime
+    ways: int = 1
+    days: int = 1
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing more is to be asked: two ways agree a day apart, or one says so for a week."""
+        lasted = self.last - self.first
+        return (self.ways > 1 and lasted >= _GONE_AFTER) or (self.days >= _GONE_DAYS and lasted >= _GONE_ONE_WAY)
+
+    @property
+    def seen_twice(self) -> bool:
+        """Whether it was no single mishap: from then on it is asked daily."""
+        return self.last - self.first >= _CONFIRM_AFTER - _SLACK
 
 
 @dataclass(frozen=True)
@@ -35,7 +58,7 @@ class Candidate:
     """A posted tweet. ``last_collected_at`` counts every attempt, ``taken`` the accepted snapshots: (phase, when).
 
     ``held_at``: the latest reading, where it was held as suspect; ``zero_at``: where that was for a fall to 0.
-    ``gone``: when it was first and last found deleted or protected, where nothing was read of it since.
+    ``gone``: where it was found deleted or protected, and nothing was read of it since.
     """
 
     tweet_id: str
@@ -47,12 +70,12 @@ class Candidate:
     taken: Sequence[tuple[str, datetime]] = ()
     held_at: datetime | None = None
     zero_at: datetime | None = None
-    gone: tuple[datetime, datetime] | None = None
+    gone: Gone | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether it was found gone twice, a day apart: nothing more is asked of it."""
-        return self.gone is not None and self.gone[1] - self.gone[0] >= _GONE_AFTER
+        """Whether it is certainly gone: nothing more is asked of it."""
+        return self.gone is not None and self.gone.certain
 
     @property
     def last_reading(self) -> datetime | None:
@@ -119,10 +142,15 @@ def _by_age(known: list[Candidate], now: datetime) -> list[Due]:
         band, every = _band(now - c.posted_at)
         if c.held_at is not None and _CONFIRM_AFTER <= now - c.held_at <= _CONFIRM_UNTIL:
             overdue.append((float("inf"), Due(c, "scheduled", "held as suspect: to be confirmed")))
-        elif c.zero_at is not None and now - c.zero_at >= _ZERO_AGAIN:
+        elif c.zero_at is not None and now - c.zero_at >= _DAILY:
             overdue.append((float("inf"), Due(c, "scheduled", "held for a fall to 0: read daily")))
         elif c.last_collected_at is None:
             overdue.append((float("inf"), Due(c, "scheduled", "never read")))
+        elif c.gone is not None and c.gone.seen_twice:
+            if now - c.last_collected_at >= _DAILY:
+                overdue.append(
+                    (turns_waited(c, now), Due(c, "scheduled", "found gone: asked daily until it is certain"))
+                )
         elif now - c.last_collected_at >= every - _SLACK:
             which = f"under {_words(band)} old" if band else f"{_words(_BANDS[-1][0])} old and more"
             overdue.append((turns_waited(c, now), Due(c, "scheduled", f"{which}: every {_words(every)}")))

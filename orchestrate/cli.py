@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import signal
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,9 @@ from extract import VERSION
 from orchestrate.errors import Trouble
 from orchestrate.jobs.steps import log_to_stderr, say_trouble
 from orchestrate.server_commands import copy, down, psql, up
+
+if TYPE_CHECKING:
+    from extract.reading.record import Reading
 
 
 def main() -> None:
@@ -252,28 +256,51 @@ def extract() -> None:
 def read(files: tuple[Path, ...], as_json: bool) -> int:
     """Read recorded answers and print one record for each post in them ("-": standard input).
 
-    Exits with 2 where a file cannot be read; what a file says is never an error.
-    """
-    from extract.answers import read_answer
+    \b
+    A file is an answer of X, Bluesky or Mastodon (JSON or a page), JSON lines, a HAR file, a part of the archive
+    of an X account (tweets.js), the official export (CSV), any of these packed by gzip, or a folder of them.
 
-    code = 0
-    for file in files:
+    Exits with 1 where no post was read, 2 where a file cannot be read.
+    """
+    from extract.answers.reader import read_file_content
+    from extract.errors import ExtractError
+    from extract.reading.record import READ, Status
+    from extract.sources.files import files_of, read_recording
+
+    code, read_any = 0, False
+    for file in (inner for path in files for inner in files_of(path)):
         try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            click.echo(f"Error: cannot read {file}: {error.strerror}", err=True)
+            stdin = str(file) == "-"
+            answers = read_file_content(sys.stdin.buffer.read()) if stdin else read_recording(file)
+        except ExtractError as error:
+            click.echo(f"Error: {error}", err=True)
             code = 2
             continue
-        for reading in read_answer(text):
-            record = reading.as_json()
-            if as_json:
-                click.echo(json.dumps(record, ensure_ascii=False))
-            else:
-                counters = " ".join(f"{k}={'-' if v is None else v}" for k, v in reading.counters.values().items())
-                click.echo(f"{record['tweet_id'] or '(no id)'} {record['status']} {counters}")
-                for warning in reading.warnings:
-                    click.echo(f"  {warning}")
-    return code
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            click.echo(f"Error: cannot read {file}: {getattr(error, 'strerror', None) or error}", err=True)
+            code = 2
+            continue
+        readings = [reading for answer in answers for reading in answer.readings]
+        count = sum(reading.status in READ - {Status.REPOST} for reading in readings)
+        read_any = read_any or count > 0
+        kinds = ", ".join(dict.fromkeys(answer.kind for answer in answers))
+        summary = f"{file}: {kinds}: {count} posts read, {len(readings) - count} not"
+        click.echo(summary, err=as_json)
+        for reading in readings:
+            _print_reading(reading, as_json)
+    return code or int(not read_any)
+
+
+def _print_reading(reading: Reading, as_json: bool) -> None:
+    record = reading.as_json()
+    if as_json:
+        click.echo(json.dumps(record, ensure_ascii=False))
+        return
+    counters = " ".join(f"{k}={'-' if v is None else v}" for k, v in reading.counters.values().items())
+    why = f" ({reading.detail})" if reading.detail else ""
+    click.echo(f"{record['tweet_id'] or '(no id)'} {record['status']} {counters}{why}")
+    for warning in reading.warnings:
+        click.echo(f"  {warning}")
 
 
 @extract.command()

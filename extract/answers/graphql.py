@@ -39,27 +39,37 @@ _TOMBSTONES = (
     ("suspended", Status.SUSPENDED),
     ("limits who can view", Status.PROTECTED),
     ("withheld", Status.WITHHELD),
+    ("violated the", Status.WITHHELD),  # "... violated the X Rules": taken down by X, not by its author
     ("no longer exists", Status.DELETED),
     ("was deleted", Status.DELETED),
     ("deleted by", Status.DELETED),
 )
 
-# Error codes in the body of an API answer. 29 (timeout), 130 (over capacity) and 131 (internal error) say nothing
-# about the post: they are retried, because two readings as "deleted" retire a post.
-_ERRORS = {
+# Error codes in the body of an API answer; docs/reference/collecting.md has each with its source. 29 (timeout), 130
+# (over capacity) and 131 (internal error) say nothing about the post: they are retried.
+ERRORS = {
     29: Status.OVERLOADED,
-    88: Status.RATE_LIMITED,
     130: Status.OVERLOADED,
     131: Status.OVERLOADED,
+    88: Status.RATE_LIMITED,
     32: Status.LOGIN_REQUIRED,
+    64: Status.LOGIN_REQUIRED,
     89: Status.LOGIN_REQUIRED,
+    215: Status.LOGIN_REQUIRED,
+    239: Status.LOGIN_REQUIRED,
     326: Status.LOGIN_REQUIRED,
     353: Status.LOGIN_REQUIRED,
+    34: Status.UNAVAILABLE,  # "that page does not exist": the post, or the address that was asked
+    63: Status.SUSPENDED,
     144: Status.DELETED,
-    34: Status.DELETED,
+    179: Status.PROTECTED,
+    421: Status.UNAVAILABLE,
+    422: Status.WITHHELD,
 }
+# of several errors, the one that says nothing about the post decides
+_BEFORE_ALL = (Status.RATE_LIMITED, Status.LOGIN_REQUIRED, Status.OVERLOADED)
 
-
+_DEEPEST = 5  # mappings between the root of an answer and its timeline's instructions
 # raised when a part of an answer has a type that was never seen
 UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -70,23 +80,31 @@ def unexpected(error: Exception, source: str) -> Reading:
 
 
 def read_error(errors: list[Mapping[str, Any]]) -> Reading:
-    """The status that a body of errors without data means."""
-    first = errors[0] if errors else {}
-    message = str(first.get("message", ""))
-    code = first.get("code")
-    status = _ERRORS.get(code) if isinstance(code, int) else None
-    if status is None and "loadshed" in message.lower().replace(" ", ""):
-        status = Status.OVERLOADED
-    if status is None and "no status found" in message.lower():
-        status = Status.DELETED
-    return Reading(status or Status.NO_DATA, detail=message[:200] or None)
+    """The status that a body of errors without data means: ``deleted`` only if no error says anything else."""
+    told = [_status_of(error) for error in errors]
+    first = next((status for status in _BEFORE_ALL if status in told), None)
+    same = told[0] if told and len(set(told)) == 1 else None
+    messages = "; ".join(str(error["message"]) for error in errors if error.get("message"))
+    return Reading(first or same or Status.NO_DATA, detail=messages[:200] or None)
+
+
+def _status_of(error: Mapping[str, Any]) -> Status | None:
+    code, message = error.get("code"), str(error.get("message", "")).lower()
+    if isinstance(code, int) and code in ERRORS:
+        return ERRORS[code]
+    if "loadshed" in message.replace(" ", ""):
+        return Status.OVERLOADED
+    return Status.DELETED if "no status found" in message else None
 
 
 def has_no_result(data: Mapping[str, Any]) -> bool:
-    """Whether a lookup answered without any post: then the errors beside it, not the empty result, give the status."""
+    """Whether data show no post at all: then the errors beside them, not the empty result, give the status."""
     if isinstance(data.get("tweetResults"), list):
         return not any((item or {}).get("result") for item in data["tweetResults"])
-    return "tweetResult" in data and not (data["tweetResult"] or {}).get("result")
+    if "tweetResult" in data:
+        return not (data["tweetResult"] or {}).get("result")
+    instructions = _instructions(data)
+    return instructions is not None and not any(True for _ in _timeline_results(instructions))
 
 
 def read_graphql(data: Mapping[str, Any], source: str = "graphql") -> list[Reading]:
@@ -118,7 +136,7 @@ def focal_reading(data: Mapping[str, Any], tweet_id: str, source: str = "graphql
         entries = [e for i in _instructions(data) or [] for e in i.get("entries") or []]
         own = next((e for e in entries if e.get("entryId") == f"tweet-{tweet_id}"), None)
         if own is not None:
-            reading = read_result(own["content"]["itemContent"]["tweet_results"].get("result"), source)
+            reading = read_result(_result_of(_item_content(own["content"]) or {}), source)
             ids = (reading.tweet_id, reading.canonical_id)
             return reading if reading.tweet_id is None or tweet_id in ids else None
     except UNEXPECTED as error:
@@ -145,19 +163,21 @@ def read_cursor(data: Mapping[str, Any]) -> str | None:
 
 
 def _instructions(data: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    for path in (
-        ("threaded_conversation_with_injections_v2",),
-        ("user", "result", "timeline_v2", "timeline"),
-        ("user", "result", "timeline", "timeline"),
-        ("search_by_raw_query", "search_timeline", "timeline"),
-        ("list", "tweets_timeline", "timeline"),
-    ):
-        holder: Any = data
-        for name in path:
-            holder = holder.get(name) if isinstance(holder, Mapping) else None
-        if isinstance(holder, Mapping) and isinstance(holder.get("instructions"), list):
-            return list(holder["instructions"])
-    return None
+    """The instructions of the one timeline in ``data``; None where there is none, or more than one.
+
+    Its root differs by operation (``home.home_timeline_urt``, ``user.result.timeline.timeline``, ...) and by client.
+    """
+    found = list(_timelines(data, _DEEPEST))
+    return found[0] if len(found) == 1 else None
+
+
+def _timelines(holder: Mapping[str, Any], depth: int) -> Iterator[list[Mapping[str, Any]]]:
+    if isinstance(holder.get("instructions"), list):
+        yield holder["instructions"]
+    elif depth:
+        for value in holder.values():
+            if isinstance(value, Mapping):
+                yield from _timelines(value, depth - 1)
 
 
 def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any] | None]:
@@ -165,13 +185,27 @@ def _timeline_results(instructions: list[Mapping[str, Any]]) -> Iterator[Mapping
         entries = list(instruction.get("entries") or [])
         if instruction.get("entry"):  # TimelinePinEntry
             entries.append(instruction["entry"])
-        for entry in entries:
-            content = entry.get("content") or {}
-            items = [content] if "itemContent" in content else [i.get("item") or {} for i in content.get("items") or []]
-            for item in items:
-                body = item.get("itemContent") or {}
-                if "tweet_results" in body and not body.get("promotedMetadata"):  # an ad is not the account's post
-                    yield (body["tweet_results"] or {}).get("result")
+        contents = [entry.get("content") or {} for entry in entries]
+        contents.append({"items": instruction.get("moduleItems")})  # TimelineAddToModule: the next page of a grid
+        for content in contents:
+            bodies = [content, *((item or {}).get("item") or {} for item in content.get("items") or [])]
+            for body in filter(None, map(_item_content, bodies)):
+                if not body.get("promotedMetadata"):  # an ad is not the account's post
+                    yield _result_of(body)
+
+
+def _item_content(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What an item of a timeline shows, where that is a post: ``content`` in the answers to X's own apps."""
+    for name in ("itemContent", "content"):
+        body = item.get(name)
+        if isinstance(body, Mapping) and ("tweet_results" in body or "tweetResult" in body):
+            return body
+    return None
+
+
+def _result_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    result: Mapping[str, Any] | None = (body.get("tweet_results") or body.get("tweetResult") or {}).get("result")
+    return result
 
 
 def read_result(result: Mapping[str, Any] | None, source: str = "graphql") -> Reading:
@@ -264,12 +298,17 @@ def _nothing_but_an_id(counters: Counters) -> bool:
 def _created_at(holder: Mapping[str, Any], result: Mapping[str, Any]) -> datetime | None:
     raw = holder.get("created_at") or result.get("created_at")
     if isinstance(raw, str):
-        try:
-            return datetime.strptime(raw, "%a %b %d %H:%M:%S %z %Y").astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
+        return post_time(raw)
     milliseconds = (result.get("details") or {}).get("created_at_ms")
     try:
         return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if isinstance(milliseconds, int) else None
     except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
+        return None
+
+
+def post_time(raw: object) -> datetime | None:
+    """X's "Wed Oct 10 20:19:24 +0000 2018", in UTC; None for anything else."""
+    try:
+        return datetime.strptime(str(raw), "%a %b %d %H:%M:%S %z %Y").astimezone(UTC)
+    except (ValueError, OverflowError):
         return None

@@ -1,15 +1,17 @@
-"""Answers that are not X's GraphQL: JSON-LD, the embed endpoint, X API v2, Mastodon and Bluesky."""
+"""Answers that are not X's GraphQL: JSON-LD, the embed endpoint, X API v1.1 and v2, Mastodon and Bluesky."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from extract.answers.graphql import read_tombstone_text
+from extract.answers.graphql import post_time, read_tombstone_text
 from extract.answers.numbers import read_counters, whole
 from extract.reading.record import Count, Counters, Reading, Status
+
+_REPOST = "repost: its counters are not the original's"
 
 
 def _instant(value: object) -> datetime | None:
@@ -83,55 +85,100 @@ def read_embed(node: Mapping[str, Any]) -> Reading:
     )
 
 
+_V2 = {
+    "likes": "like_count",
+    "retweets": "retweet_count",
+    "replies": "reply_count",
+    "quotes": "quote_count",
+    "bookmarks": "bookmark_count",
+    "views": "impression_count",
+}
+
+
 def read_api_v2(body: Mapping[str, Any]) -> list[Reading]:
-    """X API v2, ``GET /2/tweets?ids=``: one row per post, and one error per post that is gone."""
+    """X API v2: posts (one, looked up, or searched), and one error per post that is gone. A user is no post."""
+    users = (body.get("includes") or {}).get("users") or []
+    names_of = {user.get("id"): user.get("username") for user in users}
+    data = body.get("data") or []
+    rows = [data] if isinstance(data, Mapping) else data
+    gone = [_v2_error(error) for error in body.get("errors") or [] if error.get("resource_type") in ("tweet", None)]
+    return [*(_v2_row(row, names_of) for row in rows), *gone]
+
+
+def _v2_row(row: Mapping[str, Any], names_of: Mapping[Any, str | None]) -> Reading:
+    metrics = row.get("public_metrics") or {}
+    if "username" in row or "followers_count" in metrics:
+        detail = "a user, not a post: its like_count is how many likes the user gave"
+        return Reading(Status.NO_DATA, detail=detail, author=row.get("username"), selector="api_v2")
+    if "text" not in row and "retweet_count" not in metrics:
+        return Reading(Status.NO_DATA, detail="a row that is no post: it has no text", selector="api_v2")
+    counters, warnings = read_counters(metrics, _V2, "api_v2")
+    repost = any(item.get("type") == "retweeted" for item in row.get("referenced_tweets") or [])
+    if repost:
+        # real rows give 0 views and 0 likes for a repost whose original has thousands: unknown, not zero
+        counters = Counters(retweets=counters.retweets)
+        warnings += (_REPOST,)
+    reading = Reading(
+        Status.OK,
+        tweet_id=str(row["id"]),
+        canonical_id=next(iter(row.get("edit_history_tweet_ids") or []), None),
+        counters=counters,
+        author=names_of.get(row.get("author_id")),
+        posted_at=_instant(row.get("created_at")),
+        warnings=warnings,
+        selector="api_v2",
+    )
+    return replace(reading, status=Status.REPOST) if repost else _settled(reading)
+
+
+def _v2_error(error: Mapping[str, Any]) -> Reading:
+    kind = str(error.get("type") or "")
+    if kind.endswith("resource-not-found"):
+        status = Status.DELETED
+    elif kind.endswith("not-authorized-for-resource"):
+        status = Status.PROTECTED
+    else:
+        status = Status.UNAVAILABLE
+    tweet_id = str(error.get("resource_id") or error.get("value") or "") or None
+    return Reading(status, tweet_id=tweet_id, selector="api_v2")
+
+
+def read_v1_status(status: Mapping[str, Any], source: str = "v1.1") -> list[Reading]:
+    """A status of X API v1.1, or a post of an account's archive, which names no author. No views there.
+
+    A retweet's own counters are not the original's; the original follows it where it is there.
+    """
     names = {
-        "likes": "like_count",
+        "likes": "favorite_count",
         "retweets": "retweet_count",
         "replies": "reply_count",
         "quotes": "quote_count",
-        "bookmarks": "bookmark_count",
-        "views": "impression_count",
     }
-    readings = []
-    users = (body.get("includes") or {}).get("users") or []
-    names_of = {user.get("id"): user.get("username") for user in users}
-    for row in body.get("data") or []:
-        counters, warnings = read_counters(row.get("public_metrics") or {}, names, "api_v2")
-        repost = any(item.get("type") == "retweeted" for item in row.get("referenced_tweets") or [])
-        if repost:
-            # real rows give 0 views and 0 likes for a repost whose original has thousands: unknown, not zero
-            counters = Counters(retweets=counters.retweets)
-            warnings += ("repost: its counters are not the original's",)
-        reading = Reading(
-            Status.OK,
-            tweet_id=str(row["id"]),
-            canonical_id=next(iter(row.get("edit_history_tweet_ids") or []), None),
-            counters=counters,
-            author=names_of.get(row.get("author_id")),
-            posted_at=_instant(row.get("created_at")),
-            warnings=warnings,
-            selector="api_v2",
-        )
-        readings.append(replace(reading, status=Status.REPOST) if repost else _settled(reading))
-    for error in body.get("errors") or []:
-        kind = str(error.get("type") or "")
-        if kind.endswith("resource-not-found"):
-            status = Status.DELETED
-        elif kind.endswith("not-authorized-for-resource"):
-            status = Status.PROTECTED
-        else:
-            status = Status.UNAVAILABLE
-        readings.append(
-            Reading(
-                status, tweet_id=str(error.get("resource_id") or error.get("value") or "") or None, selector="api_v2"
-            )
-        )
-    return readings
+    original = status.get("retweeted_status")
+    counters, warnings = read_counters(status, names, source)
+    reading = Reading(
+        Status.OK,
+        tweet_id=status.get("id_str"),
+        counters=counters,
+        author=(status.get("user") or {}).get("screen_name"),
+        posted_at=post_time(status.get("created_at")),
+        warnings=warnings,
+        selector=source,
+    )
+    # an archive keeps of a retweet only its text, and counts of 0
+    if original is None and not str(status.get("full_text") or status.get("text") or "").startswith("RT @"):
+        return [_settled(reading)]
+    return [_as_repost(reading), *(read_v1_status(original, source) if original else ())]
 
 
-def read_mastodon(node: Mapping[str, Any]) -> Reading:
-    """One Mastodon status: no views and no bookmarks there."""
+def _as_repost(reading: Reading) -> Reading:
+    return replace(reading, status=Status.REPOST, counters=Counters(), warnings=(_REPOST,))
+
+
+def read_mastodon(node: Mapping[str, Any]) -> list[Reading]:
+    """One Mastodon status: no views and no bookmarks there. A reblog is a separate status, with counts of 0: it is
+    a repost without counters, and the status that it repeats follows it.
+    """
     names = {
         "likes": "favourites_count",
         "retweets": "reblogs_count",
@@ -139,21 +186,29 @@ def read_mastodon(node: Mapping[str, Any]) -> Reading:
         "quotes": "quotes_count",
     }
     counters, warnings = read_counters(node, names, "mastodon")
-    return _settled(
-        Reading(
-            Status.OK,
-            tweet_id=str(node.get("id")),
-            counters=counters,
-            author=(node.get("account") or {}).get("acct"),
-            posted_at=_instant(node.get("created_at")),
-            warnings=warnings,
-            selector="mastodon",
-        )
+    reading = Reading(
+        Status.OK,
+        tweet_id=str(node.get("id")),
+        counters=counters,
+        author=(node.get("account") or {}).get("acct"),
+        posted_at=_instant(node.get("created_at")),
+        warnings=warnings,
+        selector="mastodon",
     )
+    if isinstance(node.get("reblog"), Mapping):
+        return [_as_repost(reading), *read_mastodon(node["reblog"])]
+    return [_settled(reading)]
 
 
-def read_bluesky(body: Mapping[str, Any]) -> list[Reading]:
-    """Bluesky ``getPosts``: up to 25 posts; those that are gone are simply left out. No views there."""
+def read_bluesky(posts: Iterable[Mapping[str, Any]]) -> list[Reading]:
+    """Bluesky's posts, as its feeds, threads and ``getPosts`` show them; the last leaves those that are gone out.
+
+    No views there.
+    """
+    return [_bluesky_post(post) for post in posts]
+
+
+def _bluesky_post(post: Mapping[str, Any]) -> Reading:
     names = {
         "likes": "likeCount",
         "retweets": "repostCount",
@@ -161,20 +216,19 @@ def read_bluesky(body: Mapping[str, Any]) -> list[Reading]:
         "quotes": "quoteCount",
         "bookmarks": "bookmarkCount",
     }
-    readings = []
-    for post in body.get("posts") or []:
-        counters, warnings = read_counters(post, names, "bluesky")
-        readings.append(
-            _settled(
-                Reading(
-                    Status.OK,
-                    tweet_id=post.get("uri"),
-                    counters=counters,
-                    author=(post.get("author") or {}).get("handle"),
-                    posted_at=_instant((post.get("record") or {}).get("createdAt")),
-                    warnings=warnings,
-                    selector="bluesky",
-                )
-            )
+    if post.get("notFound"):
+        return Reading(Status.DELETED, tweet_id=post.get("uri"), detail="not found", selector="bluesky")
+    if post.get("blocked"):
+        return Reading(Status.UNAVAILABLE, tweet_id=post.get("uri"), detail="blocked", selector="bluesky")
+    counters, warnings = read_counters(post, names, "bluesky")
+    return _settled(
+        Reading(
+            Status.OK,
+            tweet_id=post.get("uri"),
+            counters=counters,
+            author=(post.get("author") or {}).get("handle"),
+            posted_at=_instant((post.get("record") or {}).get("createdAt")),
+            warnings=warnings,
+            selector="bluesky",
         )
-    return readings
+    )

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from extract.answers.graphql import UNEXPECTED, has_no_result, read_error, unexpected
-from extract.answers.reader import read_page
+from extract.answers.reader import is_sign_in, read_page
 from extract.reading.record import Reading, Status
 
 _WINDOW = timedelta(minutes=15)  # X's rate limits count in windows of it: the wait if the answer names none
@@ -24,6 +24,8 @@ def refusal(code: int, text: str, headers: Mapping[str, str], now: datetime) -> 
     if code == 429:
         at = retry_at(headers, now)
         return Reading(Status.RATE_LIMITED, detail=f"asked to wait until {at:%Y-%m-%d %H:%M:%S} UTC", retry_at=at)
+    if 300 <= code < 400 and is_sign_in(headers.get("location", "")):
+        return Reading(Status.LOGIN_REQUIRED, detail=f"HTTP {code} to a sign-in page")
     if code in _BUSY:
         return Reading(Status.OVERLOADED, detail=f"HTTP {code}")
     if text.lstrip().startswith("<"):

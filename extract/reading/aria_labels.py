@@ -15,9 +15,17 @@ from extract.reading.digits import ascii_digits
 from extract.reading.metric_words import read_group
 from extract.reading.record import Count, Counters
 
-# A whole number, in one piece or in groups of three. It must not touch a letter or a decimal part: the K of "1.2K"
-# makes it an abbreviation, and "17 Likes" is no 17 K.
-_EXACT = re.compile(r"(?<![\w.,])(\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)(?![\w]|[.,]\d)")
+# A whole number, in one piece or in groups of three (in India of two, the last of three), with one separator. It must
+# not touch a letter or a decimal part: the K of "1.2K" makes it an abbreviation, and "17 Likes" is no 17 K.
+_SEPARATOR = "[,.'’٬ \u00a0\u202f]"
+_EXACT = re.compile(
+    rf"""(?<![\w.,٫])
+         (?P<number>\d{{1,3}}(?P<s>{_SEPARATOR})\d{{3}}(?:(?P=s)\d{{3}})*
+           |\d{{1,2}}(?P<i>[,\u00a0\u202f])\d{{2}}(?:(?P=i)\d{{2}})*(?P=i)\d{{3}}
+           |\d+)
+         (?![\w]|[.,٫٬'’]\d)""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Labels:
 def exact_numbers(label: str) -> list[int] | None:
     """The whole numbers in a label, in order; None where any number in it is abbreviated or unclear."""
     plain = ascii_digits(label)
-    found = [match.group(1) for match in _EXACT.finditer(plain)]
+    found = [match["number"] for match in _EXACT.finditer(plain)]
     if sum(map(len, found)) < sum(1 for c in plain if c.isdecimal()):
         return None
     return [int(re.sub(r"\D", "", number)) for number in found]

@@ -119,6 +119,8 @@ class Reading:
         return {
             "tweet_id": self.tweet_id,
             **self.counters.values(),
+            "author": self.author,
             "status": self.status.value,
+            "detail": self.detail,
             "warnings": list(self.warnings),
         }

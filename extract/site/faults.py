@@ -56,6 +56,13 @@ def _login_wall(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
     return HttpAnswer(200, "text/html; charset=utf-8", pages.LOGIN_WALL)
 
 
+def _login_redirect(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
+    """A sign-in page by its address alone: it has none of the elements by which one is known."""
+    if path.startswith("/login"):
+        return HttpAnswer(200, "text/html; charset=utf-8", "<!doctype html><html><body>Welcome back</body></html>")
+    return HttpAnswer(302, "text/plain", "", {"location": "/login"})
+
+
 def _result_of(result: dict[str, Any]) -> Spoil:
     def spoil(site: Scene, path: str, answer: HttpAnswer) -> HttpAnswer:
         if not path.startswith("/i/api"):
@@ -182,6 +189,7 @@ SPOILS: dict[str, Spoil] = {
     "rate_limited": _rate_limited,
     "retry_after": _retry_after,
     "login_wall": _login_wall,
+    "login_redirect": _login_redirect,
     "deleted": _tombstone("tombstone_deleted"),
     "unavailable_503": _instead(503, "text/plain", "try again"),
     "load_shed": _instead(200, "application/json", _LOAD_SHED),

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from extract.answers.reader import read_body
 from extract.answers.refusals import parsed, refusal
+from extract.answers.shapes import read_body
 from extract.reading.attempt import Attempt, Now, Profile
 from extract.reading.post_ids import Network, PostId
 from extract.reading.record import WALLS, Reading, Status
@@ -80,7 +80,8 @@ class BatchSource:
                     yield from (Attempt(i, refused.reading, self._now(), refused.tries) for i in chunk)
                     continue
                 took = round((time.monotonic() - began) * 1000)
-                yield from (Attempt(i, r, self._now(), tries, took) for i, r in self._sorted(chunk, read_body(body)))
+                readings = read_body(body).readings
+                yield from (Attempt(i, r, self._now(), tries, took) for i, r in self._sorted(chunk, readings))
                 if profile is None and (profile := self._profile(body, get)) is not None:
                     yield profile
 
@@ -99,7 +100,7 @@ class BatchSource:
         except (AttributeError, KeyError, TypeError):
             return None
 
-    def _sorted(self, chunk: Sequence[str], readings: list[Reading]) -> Iterator[tuple[str, Reading]]:
+    def _sorted(self, chunk: Sequence[str], readings: Sequence[Reading]) -> Iterator[tuple[str, Reading]]:
         """Each wanted id with its reading; where the answer is of no known shape, every one has that for a reading."""
         odd = next((reading for reading in readings if reading.tweet_id is None), None)
         missing = odd or Reading(self.left_out, detail="the answer leaves it out", selector=self.name)

@@ -22,10 +22,10 @@ from playwright.async_api import BrowserContext, Error, Page, Response, async_pl
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from extract.answers.graphql import focal_reading, read_cursor, read_graphql
-from extract.answers.reader import read_page
+from extract.answers.reader import asks_to_sign_in, is_sign_in, read_page
 from extract.answers.refusals import graphql_refusal, parsed, refusal
 from extract.errors import ExtractError
-from extract.reading.aria_labels import Labels, read_labels
+from extract.reading.article import Article, read_articles
 from extract.reading.attempt import Attempt, Now, Profile
 from extract.reading.post_ids import Network
 from extract.reading.record import READ, WALLS, Reading, Status
@@ -36,25 +36,38 @@ from extract.sources.request import TRIES, WORTH_ANOTHER_TRY
 
 PAGES = 4  # at once: the knee on two cores (97 ms/post at 2 pages, 102 at 4, 124 at 8)
 _BLOCKED = ["*.png", "*.jpg", "*.jpeg", "*.webp", "*.gif", "*.mp4", "*.m3u8", "*.woff", "*.woff2"]
+_TIMELINE = "UserTweets"
+_PROFILE_OPERATIONS = (_TIMELINE, "UserByScreenName")
 _POST_OPERATIONS = ("TweetResultByRestId", "TweetDetail")
 _Item = TypeVar("_Item", Attempt, Attempt | Profile)
 _OPERATION = re.compile(r"/graphql/[^/]+/(\w+)")
 
-# Everything one article says of itself, scoped to the article whose own link (the one that holds <time>) is the post.
-_ARTICLE = """(id) => {
-  for (const a of document.querySelectorAll('article[data-testid=tweet]')) {
-    const times = [...a.querySelectorAll('a[href$="/status/' + id + '"]')].filter(l => l.querySelector('time'));
-    if (!times.length) continue;
-    const label = s => { const e = a.querySelector(s); return e ? e.getAttribute('aria-label') : null; };
-    const text = s => { const e = a.querySelector(s); return e ? e.textContent.trim() : ''; };
-    const reply = '[data-testid=reply]', rt = '[data-testid=retweet],[data-testid=unretweet]',
-      like = '[data-testid=like],[data-testid=unlike]', views = 'a[href$="/analytics"]';
-    return {language: document.documentElement.lang || 'en',
-      group: label('div[role=group][aria-label]'), reply: label(reply), retweet: label(rt), like: label(like),
-      views: label(views), texts: {replies: text(reply), retweets: text(rt), likes: text(like), views: text(views)}};
-  }
-  return null;
-}"""
+# Everything that the page's articles say of themselves. What is in a card (a quoted post) is not the article's.
+_ARTICLES = """() => [...document.querySelectorAll('article[data-testid=tweet]')].map(a => {
+  const own = e => {
+    const card = e.parentElement.closest('[role=link]');
+    return e.closest('article[data-testid=tweet]') === a && !(card && card !== a && a.contains(card));
+  };
+  const all = s => [...a.querySelectorAll(s)].filter(own), one = s => all(s)[0];
+  const label = s => { const e = one(s); return e ? e.getAttribute('aria-label') : null; };
+  const text = s => { const e = one(s); return e ? e.textContent.trim() : ''; };
+  const named = (e, end) => {
+    const found = new URL(e.href).pathname.match(new RegExp('^/([^/]+)(?:/web)?/status/(\\\\d+)' + end + '$'));
+    return found ? [found[1], found[2]] : null;
+  };
+  const reply = '[data-testid=reply]', rt = '[data-testid=retweet],[data-testid=unretweet]',
+    like = '[data-testid=like],[data-testid=unlike]', views = 'a[href$="/analytics"]';
+  const times = all('a[href*="/status/"]').filter(l => l.querySelector('time')).map(l => named(l, ''));
+  const name = one('[data-testid=User-Name] a[href^="/"]'), statistics = one(views);
+  return {links: times.filter(l => l), statistics: statistics ? named(statistics, '/analytics') : null,
+    name: name ? new URL(name.href).pathname.split('/')[1] : null,
+    labels: {language: document.documentElement.lang || 'en', group: label('div[role=group][aria-label]'),
+      reply: label(reply), retweet: label(rt), like: label(like), views: label(views),
+      texts: {replies: text(reply), retweets: text(rt), likes: text(like), views: text(views)}}};
+})"""
+_IS_DRAWN = "id => document.querySelector('article[data-testid=tweet] a[href*=\"/status/' + id + '\"]') !== null"
+_SOON = 0.5  # seconds in which a page asks for the post, if it does
+_POLLED = 100  # milliseconds
 
 
 @dataclass(frozen=True)
@@ -164,12 +177,17 @@ class BrowserSource:
         """Scroll the profile until it shows every wanted post, or ends."""
         page = await self._page(context)
         answers: asyncio.Queue[tuple[str, Response]] = asyncio.Queue()
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asked: list[str] = []
 
         def heard(response: Response) -> None:
             operation = _operation(response.url)
-            if operation in ("UserTweets", "UserByScreenName"):
+            if operation in _PROFILE_OPERATIONS:
                 answers.put_nowait((operation, response))
+                if operation == _TIMELINE and not first.done():
+                    first.set_result(None)
 
+        page.on("request", lambda request: asked.append(_operation(request.url) or ""))
         page.on("response", heard)
         try:
             started = time.monotonic()
@@ -177,7 +195,8 @@ class BrowserSource:
                 if shown.status not in READ:
                     self.wall = shown if shown.status in WALLS else None
                     return
-            ended = profiled = False
+            ended = not await self._asks(page, "", first, asked, (_TIMELINE,))
+            profiled = False
             while (left and not ended) or not profiled:
                 patience = self._patience.answer if left and not ended else self._patience.profile
                 operation, response = await asyncio.wait_for(answers.get(), patience)
@@ -210,9 +229,8 @@ class BrowserSource:
             await page.close()
 
     async def _note_wall(self, page: Page) -> None:
-        seen = read_page(await page.content())
-        if seen and seen[0].status is Status.LOGIN_REQUIRED:
-            self.wall = seen[0]
+        if await _turned_to_sign_in(page):
+            self.wall = Reading(Status.LOGIN_REQUIRED, detail="the page asks to sign in")
 
     async def _post(self, context: BrowserContext, tweet_id: str, by_labels: bool) -> Attempt:
         started = time.monotonic()
@@ -245,6 +263,8 @@ class BrowserSource:
                 return [Reading(Status.BLOCKED, detail=f"HTTP {answer.status}")]
             refused = refusal(answer.status, await _text(answer), answer.headers, self._now())
             return [refused or Reading(Status.NO_DATA, detail=f"HTTP {answer.status}")]
+        if is_sign_in(page.url):
+            return [Reading(Status.LOGIN_REQUIRED, detail=f"the address turned to {urlsplit(page.url).path}"[:200])]
         shown = read_page(await page.content())
         # a page without JSON-LD is what a signed-in page is: only a sign-in page is recognised by its elements
         return [reading for reading in shown if reading.status is not Status.BLOCKED]
@@ -264,8 +284,8 @@ class BrowserSource:
         if shown is not None and shown.status not in READ:
             return shown
         with suppress(PlaywrightTimeout):
-            await page.wait_for_selector("article[data-testid=tweet]", timeout=self._patience.answer * 1e3)
-        return await self._read_article(page, tweet_id)
+            await self._drawn(page, tweet_id)
+        return await self._read_articles(page, tweet_id)
 
     async def _read_post(self, page: Page, tweet_id: str) -> Reading:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -281,14 +301,12 @@ class BrowserSource:
         shown = await self._open_post(page, tweet_id)
         if shown is not None:
             return shown
-        try:
-            response = await asyncio.wait_for(asyncio.shield(answer), self._patience.answer)
-        except TimeoutError:
-            if not set(asked).isdisjoint(_POST_OPERATIONS):
-                return Reading(
-                    Status.TIMEOUT, detail=f"the page's question has no answer for {self._patience.answer:g} s"
-                )
-            return await self._read_article(page, tweet_id)
+        if not await self._asks(page, tweet_id, answer, asked, _POST_OPERATIONS):
+            return await self._read_articles(page, tweet_id)
+        await asyncio.wait({answer}, timeout=self._patience.answer)
+        if not answer.done():
+            return Reading(Status.TIMEOUT, detail=f"the page's question has no answer for {self._patience.answer:g} s")
+        response = answer.result()
         text = await _text(response)
         refused = graphql_refusal(response.status, text, response.headers, self._now())
         if refused is not None:
@@ -298,29 +316,49 @@ class BrowserSource:
         if reading is None:
             return Reading(Status.WRONG_POST, detail="the answer shows other posts only", selector=source)
         if reading.status in (Status.LAYOUT_CHANGED, Status.NO_DATA):
-            return await self._read_article(page, tweet_id)
-        found: dict[str, Any] | None = await page.evaluate(_ARTICLE, tweet_id)
-        if found is None or reading.status not in READ:
+            return await self._read_articles(page, tweet_id)
+        if reading.status not in READ:
             return reading
         # the same post again, off the page: where the two differ, one of them is read wrongly
-        return reading.compared_with(read_labels(Labels(**found))[0])
+        return reading.compared_with(read_articles(await self._articles(page), tweet_id).counters)
 
-    async def _read_article(self, page: Page, tweet_id: str) -> Reading:
-        """The labels of the article whose own link is the post; ``layout_changed`` where there is no such article."""
-        found: dict[str, Any] | None = await page.evaluate(_ARTICLE, tweet_id)
-        if found is None:
-            return Reading(Status.LAYOUT_CHANGED, detail="neither an answer nor the post's article", selector="labels")
-        counters, warnings = read_labels(Labels(**found))
-        status = Status.PARTIAL if warnings else Status.OK
-        if not counters.any_read():
-            status = Status.NO_DATA
-        elif all(count is None or count.source == "text" for count in vars(counters).values()):
-            status = Status.FLOOR_ONLY
-        return Reading(status, tweet_id=tweet_id, counters=counters, warnings=warnings, selector="labels")
+    async def _asks(
+        self, page: Page, tweet_id: str, answer: asyncio.Future[Any], asked: list[str], operations: Sequence[str]
+    ) -> bool:
+        """Whether the page asks for what it shows by a known operation, or has its ``answer``; known as soon as it
+        shows the post (any post without an id) and has not asked.
+        """
+        await asyncio.wait({answer}, timeout=_SOON)
+        if not answer.done() and set(asked).isdisjoint(operations):
+            drawn = asyncio.ensure_future(self._drawn(page, tweet_id))
+            waiting: list[asyncio.Future[Any]] = [answer, drawn]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            drawn.cancel()
+            await asyncio.gather(drawn, return_exceptions=True)
+        return answer.done() or not set(asked).isdisjoint(operations)
+
+    async def _drawn(self, page: Page, tweet_id: str) -> None:
+        """Wait until an article links to the post. Raises PlaywrightTimeout if none does in time."""
+        patience = self._patience.answer * 1e3
+        await page.wait_for_function(_IS_DRAWN, arg=tweet_id, polling=_POLLED, timeout=patience)
+
+    async def _articles(self, page: Page) -> list[Article]:
+        return [Article.of(found) for found in await page.evaluate(_ARTICLES)]
+
+    async def _read_articles(self, page: Page, tweet_id: str) -> Reading:
+        """What the page's articles say of the post; a page that turned to a sign-in form says that."""
+        reading = read_articles(await self._articles(page), tweet_id)
+        if reading.status is Status.LAYOUT_CHANGED and await _turned_to_sign_in(page):
+            return Reading(Status.LOGIN_REQUIRED, detail="the page asks to sign in")
+        return reading
 
 
 async def _next(stream: AsyncGenerator[_Item, None]) -> _Item:
     return await anext(stream)
+
+
+async def _turned_to_sign_in(page: Page) -> bool:
+    return is_sign_in(page.url) or asks_to_sign_in(await page.content())
 
 
 def _operation(url: str) -> str | None:

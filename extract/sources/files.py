@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from extract.answers import read_answer
 from extract.answers.numbers import read_counters, whole
+from extract.answers.reader import read_file_content
+from extract.answers.shapes import Answer
 from extract.errors import ExtractError
 from extract.reading.attempt import Attempt, Profile
 from extract.reading.post_ids import Network
@@ -104,15 +105,29 @@ class ExportSource(_FileSource):
 
 
 class ReplaySource(_FileSource):
-    """Recorded answers (a file, or every file of a folder), each observed when its name says, else when written."""
+    """Recorded answers (a file, or every file of a folder), each observed when it says or its name does, else when the
+    file was written."""
 
     name = "replay"
 
     def readings(self) -> Iterator[tuple[datetime, Reading]]:
-        files = sorted(f for f in self._path.rglob("*") if f.is_file()) if self._path.is_dir() else [self._path]
-        for observed_at, file in sorted((_observed(file), file) for file in files):
-            for reading in read_answer(file.read_text(encoding="utf-8", errors="replace")):
-                yield observed_at, reading
+        for written_at, file in sorted((_observed(file), file) for file in files_of(self._path)):
+            for answer in read_recording(file):
+                for reading in answer.readings:
+                    yield answer.observed_at or written_at, reading
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or every file of a folder and its folders."""
+    return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+
+
+def read_recording(file: Path) -> list[Answer]:
+    """The answers in any file that extract reads, the official export's CSV among them. Raises OSError."""
+    content = file.read_bytes()
+    if file.suffix.lower() == ".csv":
+        return [Answer("official export", tuple(reading for _, reading in ExportSource(file).readings()))]
+    return read_file_content(content)
 
 
 def _exported(row: dict[str, str]) -> Reading:

@@ -11,11 +11,11 @@ from typing import Any
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from extract.due import Candidate
+from extract.due import Candidate, Gone
 from extract.reading.post_ids import Network, PostId
 from extract.reading.record import COUNTERS
 from extract.staging.tables import DATASET
-from extract.validate import FALSE_ZERO, Expected, Held, Known
+from extract.validate import FALSE_ZERO, Expected, Held, Known, way_of_reading
 
 _POSTED = f"""
     select tweet_id, decision_id, decision_type, posted_at, target_tweet_id, thread_tweet_ids
@@ -33,11 +33,13 @@ _GONE = f"""
         select tweet_id, max(collected_at) as at from {DATASET}.real_tweet_metrics where validation_passed
         group by tweet_id
     )
-    select gone.tweet_id, min(gone.collected_at), max(gone.collected_at)
+    select
+        gone.tweet_id, gone.selector_used, cast(gone.collected_at as date), min(gone.collected_at),
+        max(gone.collected_at)
     from {DATASET}.real_tweet_metrics as gone
     left join read_last on gone.tweet_id = read_last.tweet_id
     where gone.status in ('deleted', 'protected') and (read_last.at is null or gone.collected_at > read_last.at)
-    group by gone.tweet_id
+    group by 1, 2, 3
 """
 _COUNTERS = ", ".join(COUNTERS)
 _HISTORY = f"""
@@ -93,7 +95,7 @@ def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Can
         if passed:
             taken[tweet_id] |= {(phase, first_at), (phase, last_at)}
     read = {tweet_id: max(at for _, at in snapshots) for tweet_id, snapshots in taken.items()}
-    gone = {tweet_id: (first, final) for tweet_id, first, final in gone_rows}
+    gone = _found_gone(gone_rows)
     found: dict[str, Candidate] = {}
     for root, decision_id, decision_type, posted_at, target, thread in posted:
         parts = json.loads(thread) if isinstance(thread, str) else thread
@@ -112,6 +114,22 @@ def candidates(pipeline: dlt.Pipeline, network: Network = Network.X) -> list[Can
                     gone=gone.get(tweet_id),
                 )
     return list(found.values())
+
+
+def _found_gone(rows: Iterable[Sequence[Any]]) -> dict[str, Gone]:
+    """By post; ``rows`` are of ``_GONE``: post, selector, day, first and last time on that day."""
+    of_post: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)
+    for tweet_id, *found in rows:
+        of_post[tweet_id].append(found)
+    return {
+        tweet_id: Gone(
+            first=min(first for *_, first, _ in days),
+            last=max(last for *_, last in days),
+            ways=len({way_of_reading(selector) for selector, *_ in days} - {None}),
+            days=len({day for _, day, *_ in days}),
+        )
+        for tweet_id, days in of_post.items()
+    }
 
 
 def _later(held: datetime | None, read: datetime | None) -> datetime | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from extract.due import Candidate, due
+from extract.due import Candidate, Gone, due
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -73,15 +73,37 @@ def test_a_fall_to_zero_is_read_again_daily() -> None:
     assert scheduled(replace(held, zero_at=NOW - timedelta(hours=23))) == []
 
 
-@pytest.mark.parametrize("job", ["scheduled", "velocity", "comprehensive", "detailed"])
-def test_a_post_found_gone_twice_a_day_apart_is_asked_for_no_more(job: str) -> None:
-    there = post(24.2)
-    once = replace(there, gone=(NOW - timedelta(hours=2), NOW - timedelta(hours=2)))
-    twice = replace(there, gone=(NOW - timedelta(hours=24), NOW - timedelta(minutes=1)))
+def gone(hours: float, ways: int, days: int, until: float = 0) -> Gone:
+    """Found gone for so many hours, the last time ``until`` hours ago."""
+    return Gone(NOW - timedelta(hours=hours + until), NOW - timedelta(hours=until), ways, days)
 
-    assert picked(job, once) == picked(job, there)
-    assert picked(job, twice) == []
-    assert picked("backfill", twice) == [("24.2", "backfill")]
+
+@pytest.mark.parametrize("job", ["scheduled", "velocity", "comprehensive", "detailed"])
+@pytest.mark.parametrize(
+    ("found", "ended"),
+    [
+        (gone(24, ways=2, days=2), True),
+        (gone(2, ways=2, days=2), False),
+        (gone(24 * 7, ways=1, days=3), True),
+        (gone(24 * 6, ways=1, days=6), False),  # one way of reading can be wrong for days
+        (gone(24 * 8, ways=1, days=2), False),
+    ],
+)
+def test_a_post_is_asked_for_no_more_once_it_is_certainly_gone(job: str, found: Gone, ended: bool) -> None:
+    there = post(24.2)
+
+    assert replace(there, gone=found).ended is ended
+    assert not ended or picked(job, replace(there, gone=found)) == []
+    assert picked("backfill", replace(there, gone=found)) == [("24.2", "backfill")]
+
+
+def test_a_post_found_gone_once_keeps_its_turn_and_is_then_asked_daily() -> None:
+    young = post(0.5, ("scheduled", 0.4), last=0.2, name="young")
+
+    assert scheduled(replace(young, gone=gone(0, 1, 1, until=0.2))) == ["young"]
+    assert scheduled(replace(young, gone=gone(0.2, 1, 1, until=0.2))) == []
+    day_old = post(26, last=24, name="day old")
+    assert scheduled(replace(day_old, gone=gone(0.2, 1, 1, until=24))) == ["day old"]
 
 
 def test_an_unknown_schedule_is_refused() -> None:

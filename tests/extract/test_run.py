@@ -25,6 +25,7 @@ from extract.site.server import Site
 from extract.sources.host_policy import check_host, check_session
 from extract.sources.rate_limits import Parking
 from extract.staging.content_columns import read_table
+from extract.staging.known_state import candidates
 from extract.staging.pipeline import CollectionPlan
 from extract.summary import LayoutAlarm
 from orchestrate.jobs.schedule import load_cadence
@@ -314,6 +315,21 @@ def test_a_run_that_can_read_nothing_fails_but_deleted_posts_are_no_failure(ware
     assert collect(warehouse, Scripted({}), content=posted).failures == {"deleted": 4}
     with pytest.raises(ExtractError, match=r"none of 4 posts could be read \(2 overloaded, 2 timeout\)"):
         collect(warehouse, Scripted(silent), at=NOW + timedelta(hours=1))
+
+
+def test_a_post_is_given_up_when_two_ways_of_reading_find_it_gone(warehouse: dlt.Pipeline) -> None:
+    ended = []
+    for days, selector in [(0, "xhr:TweetDetail"), (1.5, "xhr:TweetResultByRestId"), (3, "api_v2")]:
+        at = NOW + timedelta(days=days)
+        collect(
+            warehouse, Scripted({i: Reading(Status.DELETED, selector=selector) for i in IDS}, at), at=at, content=posted
+        )
+        ended.append({candidate.ended for candidate in candidates(warehouse)})
+
+    assert ended == [{False}, {False}, {True}]
+    at = NOW + timedelta(days=4)
+    assert collect(warehouse, Scripted({IDS[0]: read(IDS[0])}, at), at=at).updated == 1
+    assert {c.tweet_id for c in candidates(warehouse) if c.gone is None} == {IDS[0]}
 
 
 def test_one_reading_that_a_recording_holds_twice_is_one_snapshot(warehouse: dlt.Pipeline) -> None:

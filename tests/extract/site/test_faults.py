@@ -25,6 +25,7 @@ WALLS = {
     "rate_limited": (Status.RATE_LIMITED, NOW + timedelta(seconds=900)),
     "retry_after": (Status.RATE_LIMITED, NOW + timedelta(seconds=120)),
     "login_wall": (Status.LOGIN_REQUIRED, None),
+    "login_redirect": (Status.LOGIN_REQUIRED, None),
     "block_page": (Status.BLOCKED, None),
 }
 # fault -> the status of the post, and how often it was asked for
@@ -168,6 +169,17 @@ def test_without_answers_the_labels_are_read_in_every_language(language: str, ch
 
         assert (reading.status, reading.selector, reading.warnings) == (Status.OK, "labels", ())
         assert reading.counters.values() == {**vars(site.truth(tweet_id)), "quotes": None}
+
+
+def test_without_answers_no_page_waits_for_one(chromium: Chromium) -> None:
+    """An answer that no page asks for was waited for eight seconds a page, and here would be for longer than a post."""
+    with Site(clock=Clock(NOW)) as site:
+        site.faults = [Fault("/assets/", "xhr_moved")]
+        patience = Patience(post=30, answer=200, profile=0.5)
+        source = BrowserSource(site.url, HANDLE, site.clock.now, chromium, patience=patience)
+        found = [item.reading for item in source.collect(replies(site)[:2]) if isinstance(item, Attempt)]
+
+    assert [(reading.status, reading.selector) for reading in found] == [(Status.OK, "labels")] * 2
 
 
 def test_a_page_of_another_kind_is_reported_and_not_guessed(chromium: Chromium) -> None:
