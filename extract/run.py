@@ -182,8 +182,8 @@ def _content(settings: ExtractSettings, where: Place) -> Content | None:
         path = Path(settings.content)
         if not path.exists():
             raise ExtractError(f"{path} does not exist: fix sources.engagement.content or --content")
-        return lambda since: read_content(path)
+        return lambda: read_content(path)
     if where.site is None:
         return None
     rows = where.site.account.content_rows(where.site.clock.now())
-    return lambda since: iter([(line, str(row["decision_id"]), row) for line, row in enumerate(rows, start=1)])
+    return lambda: iter([(line, str(row["decision_id"]), row) for line, row in enumerate(rows, start=1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,8 +20,9 @@ from extract.reading.storable import is_bigint, json_problem, text_problem
 from extract.staging.tables import CONTENT_TYPES, refused_row
 
 ContentRow = tuple[int, str, dict[str, Any] | None]  # line, the row as it came, the row (None: no object)
-Content = Callable[[datetime | None], Iterator[ContentRow]]  # told the newest updated_at that staging holds
+Content = Callable[[], Iterator[ContentRow]]
 _NAMING = NamingConvention()
+_ROUNDED = re.compile(r"\d+(?:\.\d+)?[eE]\+?\d+|\d+\.\d+")
 
 
 def read_content(path: Path) -> Iterator[ContentRow]:
@@ -56,7 +58,7 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def read_table(credentials: str | None, table: str) -> Content:
-    """The rows of a table of the posting bot's own database, those changed since the newest that staging holds.
+    """The rows of a table of the posting bot's own database, all of them: what changed is found by comparing.
 
     Raises ExtractError where no credentials are set, or, when the rows are asked for, where it cannot be read.
     """
@@ -66,41 +68,20 @@ def read_table(credentials: str | None, table: str) -> Content:
             ".dlt/secrets.toml, or SOURCES__ENGAGEMENT__CONTENT_CREDENTIALS"
         )
 
-    def rows(since: datetime | None) -> Iterator[ContentRow]:
+    def rows() -> Iterator[ContentRow]:
         from dlt.sources.sql_database import sql_table
         from sqlalchemy import create_engine
         from sqlalchemy.exc import SQLAlchemyError
 
         schema, _, name = table.rpartition(".")
         try:
-            found = sql_table(
-                create_engine(credentials),
-                table=name,
-                schema=schema or None,
-                query_adapter_callback=lambda query, of: _changed_since(since, query, of),
-            )
+            found = sql_table(create_engine(credentials), table=name, schema=schema or None)
             for line, row in enumerate(found, start=1):
                 yield line, json.dumps(row, default=str), dict(row)
         except (SQLAlchemyError, DltException, ImportError, ValueError) as error:
             raise ExtractError(f"cannot read the posting bot's table {table}: {innermost_line(error)}") from None
 
     return rows
-
-
-def _changed_since(since: datetime | None, query: Any, table: Any) -> Any:
-    """The rows whose ``updated_at`` is ``since`` or later, or unknown. What staging holds is the watermark."""
-    changed = table.columns.get("updated_at")
-    if changed is None:
-        raise ValueError("it has no column updated_at, which says what changed")
-    if since is None:
-        return query
-    # a column without a time zone is taken for UTC, as its values are
-    at = (
-        since.astimezone(UTC)
-        if getattr(changed.type, "timezone", False)
-        else since.astimezone(UTC).replace(tzinfo=None)
-    )
-    return query.where((changed >= at) | changed.is_(None))
 
 
 class ContentScreen:
@@ -131,8 +112,13 @@ class ContentScreen:
             raise ValueError("no decision_id")
         fitting: dict[str, Any] = dict.fromkeys(CONTENT_TYPES)
         learned: dict[str, str] = {}
+        taken: dict[str, Any] = {}
         for name, value in row.items():
             column = _NAMING.normalize_identifier(name) if name else ""
+            if value is not None and (first := taken.setdefault(column, value)) is not value and first != value:
+                raise ValueError(f"{name!r:.60} is a second column {column}, with another value")
+            if value is None and column in taken:
+                continue
             kind = self._types.get(column) or self.learned.get(column)
             if kind is None and self._new_columns == "quarantine":
                 raise ValueError(f"{name!r:.60} is a column that staging does not have (new_columns = quarantine)")
@@ -140,6 +126,8 @@ class ContentScreen:
                 continue
             if kind is None:
                 kind = learned[column] = _kind_of(value)
+            if column.endswith("id") and _ROUNDED.fullmatch(str(value)):
+                raise ValueError(f"{name} is {value!r:.60}, a rounded number: write ids as text")
             fitting[column] = _typed(value, kind, name)
         self.learned |= learned
         return fitting

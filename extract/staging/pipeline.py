@@ -31,6 +31,7 @@ from extract.sources.files import ExportSource
 from extract.staging.bulk_load import load_snapshots
 from extract.staging.bulk_rules import BulkLoadRequest
 from extract.staging.collect_and_validate import Rows, read_and_judge
+from extract.staging.content_changes import Changes, changes_in
 from extract.staging.content_columns import Content, ContentScreen
 from extract.staging.known_state import candidates, expectations, zeros_held
 from extract.staging.tables import DATASET, TABLES, columns, evolved_columns
@@ -254,49 +255,44 @@ def _table(table: str, rows: Rows, told: dict[str, Any]) -> DltResource:
 
 def _load_content(pipeline: dlt.Pipeline, content: Content, now: datetime, new_columns: str, summary: Summary) -> None:
     screen = ContentScreen(_content_types(pipeline), new_columns)
-    screened: dict[str, Rows] = {"content_metadata": [], "quarantined_content": []}
-    for table, row in screen.rows(content(_newest_content(pipeline)), now):
-        screened[table].append(row)
-    summary.content_refused = len(screened["quarantined_content"])
-    if not screened["quarantined_content"] and not _any_new(pipeline, screened["content_metadata"]):
-        log.info("Content: nothing new or changed")
-        return
-
-    loading = raw_tables(screened)
-    loading.resources["content_metadata"].apply_hints(
-        columns=evolved_columns(screen.learned),
-        incremental=dlt.sources.incremental("updated_at", on_cursor_value_missing="include"),
+    refused: Rows = []
+    fitting: Rows = []
+    for table, row in screen.rows(content(), now):
+        (refused if table == "quarantined_content" else fitting).append(row)
+    found = _content_changes(pipeline, fitting, now)
+    summary.content_rows, summary.content_refused = len(found.rows), len(refused)
+    if found.rows or refused:
+        loading = raw_tables({"content_metadata": list(found.rows.values()), "quarantined_content": refused})
+        loading.resources["content_metadata"].apply_hints(columns=evolved_columns(screen.learned))
+        _run(pipeline, loading)
+        _analyze(pipeline, ("content_metadata", "quarantined_content"))
+        lost = _content_changes(pipeline, list(found.rows.values()), now).rows
+        if lost:
+            raise ExtractError(
+                f"{len(lost)} of {len(found.rows)} decisions are not in {DATASET}.content_metadata as they were "
+                f"loaded, {next(iter(lost))} among them: the load is kept, look at its trace"
+            )
+    older = f", {found.older} older than what staging holds" if found.older else ""
+    log.info(
+        "Content: %d new or changed decisions, %d unchanged%s, %d refused",
+        *(len(found.rows), found.unchanged, older, len(refused)),
     )
-    _run(pipeline, loading)
-    _analyze(pipeline, screened)
-    summary.content_rows = row_counts(pipeline).get("content_metadata", 0)
-    log.info("Content: %d new or changed decisions, %d refused", summary.content_rows, summary.content_refused)
+    if refused and not fitting:  # told at the end: the posts that are known are still read
+        summary.trouble = ExtractError(
+            f"all {len(refused)} rows of the content are refused, the first because {refused[0]['reason']}: they are "
+            f"in {DATASET}.quarantined_content; fix the file or table, and run again"
+        )
+
+
+def _content_changes(pipeline: dlt.Pipeline, rows: Rows, now: datetime) -> Changes:
+    with pipeline.sql_client() as client:
+        return changes_in(rows, _content_types(pipeline), lambda query, ids: client.execute_sql(query, *ids) or [], now)
 
 
 def _content_types(pipeline: dlt.Pipeline) -> dict[str, str]:
     """The columns that content_metadata has by now beyond ours, with dlt's type of each."""
     table = pipeline.default_schema.tables["content_metadata"]["columns"]
     return {name: str(column["data_type"]) for name, column in table.items() if column.get("data_type")}
-
-
-def _any_new(pipeline: dlt.Pipeline, rows: Rows) -> bool:
-    """Whether dlt would load one of the content rows, by the newest ``updated_at`` of its loads here: a load of none
-    costs a fifth of a job.
-    """
-    resources = pipeline.state.get("sources", {}).get(PIPELINE, {}).get("resources", {})
-    newest = resources.get("content_metadata", {}).get("incremental", {}).get("updated_at", {}).get("last_value")
-    if newest is None or any(row["updated_at"] is None or row["updated_at"] > newest for row in rows):
-        return True
-    with pipeline.sql_client() as client:
-        found = client.execute_sql(f"select decision_id from {DATASET}.content_metadata where updated_at = %s", newest)
-    there = {decision_id for (decision_id,) in found or []}
-    return any(row["updated_at"] == newest and row["decision_id"] not in there for row in rows)
-
-
-def _newest_content(pipeline: dlt.Pipeline) -> datetime | None:
-    with pipeline.sql_client() as client:
-        found = client.execute_sql(f"select max(updated_at) from {DATASET}.content_metadata")
-    return found[0][0] if found else None
 
 
 def _load(pipeline: dlt.Pipeline, rows: dict[str, Rows], summary: Summary) -> None:

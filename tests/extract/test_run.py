@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,9 +139,11 @@ def test_a_new_content_column_is_dealt_with_as_declared(
 ) -> None:
     plan = CollectionPlan(new_columns=choice)
     collect(warehouse, Scripted({}), content=posted)
-    first = [more("a", mood=3), more("b", mood="high")]
-    collect(warehouse, Scripted({}), content=lambda since: iter(first), plan=plan)
-    collect(warehouse, Scripted({}), content=lambda since: iter([more("c", mood="5")]), plan=plan)
+    for rows_of_a_run in ([more("a", mood=3), more("b", mood="high")], [more("c", mood="5")]):
+        with (
+            pytest.raises(ExtractError, match="all . rows of the content") if choice == "quarantine" else nullcontext()
+        ):
+            collect(warehouse, Scripted({}), content=lambda found=rows_of_a_run: iter(found), plan=plan)
 
     columns = {name for (name,) in rows(warehouse, "select column_name from information_schema.columns")}
     mood = "mood" if choice == "evolve" else "null"
@@ -171,23 +174,71 @@ def bots_table(database: Database) -> str:
     return f"postgresql+psycopg2://postgres@/{database.name}?host={database.host}"
 
 
-def test_content_comes_out_of_the_bots_own_database_and_then_only_what_changed(
-    bots_table: str, database: Database, warehouse: dlt.Pipeline
+def test_content_comes_out_of_the_bots_own_database_and_then_what_differs(
+    bots_table: str, database: Database, warehouse: dlt.Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = read_table(bots_table, "bot.content_metadata")
     first = collect(warehouse, Scripted({}), content=table)
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
-        connection.execute(
-            "update bot.content_metadata set status = 'failed', updated_at = now() where decision_id = 'd2'"
-        )
+        # neither change has an updated_at by which one could be found
+        connection.execute("update bot.content_metadata set status = 'failed' where decision_id = 'd2'")
         connection.execute("insert into bot.content_metadata (decision_id, status) values ('without a time', 'queued')")
-    asked = [row for _, _, row in table(NOW)]
+    caplog.set_level("INFO", "extract")
     second = collect(warehouse, Scripted({}), content=table)
+    third = collect(warehouse, Scripted({}), content=table)
 
-    assert (first.content_rows, second.content_rows) == (4, 2)
-    assert sorted(str(row["decision_id"]) for row in asked if row) == ["d2", "without a time"]
+    assert [run.content_rows for run in (first, second, third)] == [4, 2, 0]
+    assert "Content: 2 new or changed decisions, 3 unchanged, 0 refused" in caplog.messages
     assert rows(warehouse, "select status from staging.content_metadata where decision_id = 'd2'") == [("failed",)]
     assert rows(warehouse, "select predicted_er from staging.content_metadata where decision_id = 'd1'") == [(0.031,)]
+
+
+def decision(name: str, hours: float, **values: Any) -> tuple[int, str, dict[str, Any]]:
+    """A decision whose ``updated_at`` is so many hours from now."""
+    at = (NOW + timedelta(hours=hours)).isoformat()
+    return 1, name, {"decision_id": name, "status": "queued", "updated_at": at, **values}
+
+
+def statuses(warehouse: dlt.Pipeline) -> dict[str, str]:
+    return dict(rows(warehouse, "select decision_id, status from staging.content_metadata"))
+
+
+def test_a_decision_is_loaded_however_old_its_updated_at_is(warehouse: dlt.Pipeline) -> None:
+    """A second file whose decisions have an older updated_at was "nothing new or changed", and lost."""
+    collect(warehouse, Scripted({}), content=lambda: iter([decision("new", -1), decision("ahead", 24 * 365)]))
+    collect(warehouse, Scripted({}), content=lambda: iter([decision("old", -900), decision("older", -901)]))
+    assert set(statuses(warehouse)) == {"new", "ahead", "old", "older"}
+
+    # a time ahead of the clock does not hold off the version that corrects it
+    later = [decision("ahead", -0.5, status="posted"), decision("new", -2, status="stale")]
+    summary = collect(warehouse, Scripted({}), content=lambda: iter(later))
+    assert (statuses(warehouse)["ahead"], statuses(warehouse)["new"], summary.content_rows) == ("posted", "queued", 1)
+
+
+def test_of_a_decision_that_comes_twice_the_later_version_is_loaded(warehouse: dlt.Pipeline) -> None:
+    twice = [decision("a", -1, status="posted"), decision("a", -2), decision("b", -2), decision("b", -2, status="x")]
+    collect(warehouse, Scripted({}), content=lambda: iter(twice))
+
+    assert statuses(warehouse) == {"a": "posted", "b": "x"}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"Decision ID": "b"}, "'Decision ID' is a second column decision_id, with another value"),
+        ({"Tweet ID": "17", "tweet_id": "18"}, "'tweet_id' is a second column tweet_id, with another value"),
+        ({"tweet_id": 1.9e18}, r"tweet_id is 1.9e+18, a rounded number: write ids as text"),
+        ({"tweet_id": "1.9E+18"}, "tweet_id is '1.9E+18', a rounded number: write ids as text"),
+    ],
+)
+def test_a_row_whose_columns_contradict_is_refused(
+    values: dict[str, Any], reason: str, warehouse: dlt.Pipeline
+) -> None:
+    with pytest.raises(ExtractError, match="all 1 rows of the content are refused"):
+        collect(warehouse, Scripted({}), content=lambda: iter([decision("a", -1, **values)]))
+
+    assert rows(warehouse, "select reason from staging.quarantined_content") == [(reason,)]
+    assert statuses(warehouse) == {}
 
 
 def test_an_unreadable_bots_database_is_one_sentence_without_password(warehouse: dlt.Pipeline) -> None:

@@ -61,7 +61,7 @@ def posts(*ids: str, **more: dict[str, str]) -> Content:
         told.append(
             (line, str(line), {**row, "created_at": at, "posted_at": at, "updated_at": at, **more.get(tweet_id, {})})
         )
-    return lambda since: iter(told)
+    return lambda: iter(told)
 
 
 def at(hours: float) -> datetime:

@@ -47,7 +47,7 @@ def content() -> list[tuple[int, str, dict[str, Any] | None]]:
     return rows
 
 
-def posted(since: datetime | None) -> Iterator[ContentRow]:
+def posted() -> Iterator[ContentRow]:
     return iter(content())
 
 
@@ -151,7 +151,7 @@ def test_zeros_of_several_posts_are_the_sites_fault(pipeline: dlt.Pipeline, capl
 
 def test_content_that_does_not_fit_is_kept_and_the_rest_is_loaded(pipeline: dlt.Pipeline) -> None:
     bad = [(9, "{oops", None), (10, "x", {"decision_id": "d9", "posted_at": "yesterday"}), (11, "y", {"content": "z"})]
-    collect(pipeline, Scripted({}), content=lambda since: iter([*content(), *bad]))
+    collect(pipeline, Scripted({}), content=lambda: iter([*content(), *bad]))
 
     refused = rows(pipeline, "select line, reason from staging.quarantined_content order by line")
     assert [line for line, _ in refused] == [9, 10, 11]
@@ -289,7 +289,7 @@ def test_a_content_file_with_bad_bytes_and_values_loads_its_other_rows(
         lines = [json.dumps(row, ensure_ascii=False) for row in told]
     text = "\n".join(lines).encode("utf-8-sig").replace(b"BROKEN", b"\xff\xfe")
     path.write_bytes(text)
-    collect(pipeline, Scripted({}), content=lambda since: read_content(path))
+    collect(pipeline, Scripted({}), content=lambda: read_content(path))
 
     query = "select decision_id, content from staging.content_metadata order by 1"
     assert rows(pipeline, query) == [("d1", "caf\u00e9"), ("d5", None)]
@@ -325,7 +325,7 @@ def test_that_there_are_no_posts_is_said(pipeline: dlt.Pipeline, caplog: pytest.
     assert any(line.startswith("content_metadata holds no posts: load some with --content") for line in caplog.messages)
     caplog.clear()
 
-    collect(pipeline, Scripted({}), content=lambda since: iter([(1, "", {"decision_id": "d1", "status": "queued"})]))
+    collect(pipeline, Scripted({}), content=lambda: iter([(1, "", {"decision_id": "d1", "status": "queued"})]))
     assert any("holds 1 decisions, but none that is posted" in line for line in caplog.messages)
     caplog.clear()
 
