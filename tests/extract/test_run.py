@@ -141,7 +141,7 @@ def test_a_new_content_column_is_dealt_with_as_declared(
     collect(warehouse, Scripted({}), content=posted)
     for rows_of_a_run in ([more("a", mood=3), more("b", mood="high")], [more("c", mood="5")]):
         with (
-            pytest.raises(ExtractError, match="all . rows of the content") if choice == "quarantine" else nullcontext()
+            pytest.raises(ExtractError, match=r"all . rows of the content") if choice == "quarantine" else nullcontext()
         ):
             collect(warehouse, Scripted({}), content=lambda found=rows_of_a_run: iter(found), plan=plan)
 
