@@ -106,6 +106,9 @@ def load_limits() -> dict[str, tuple[float, float]]:
     import dlt
     from dlt.common.configuration.exceptions import ConfigurationValueError
 
+    from extract.setting_names import check_setting_names
+
+    check_setting_names("health", (*LIMITS, "webhook"))
     found = dict(LIMITS)
     for check in LIMITS:
         value: object

@@ -299,7 +299,8 @@ class Engine(Protocol):
     def rewriters(self, relation_name: str) -> list[tuple[str, str]]:
         """What may make a table hold other rows than were written to it, each as its kind and its name.
 
-        Enabled triggers of users on inserts, updates and deletes, rewrite rules, and child tables that inherit.
+        Enabled triggers of users on inserts, updates and deletes, rewrite rules, foreign keys of the table with an
+        action (``on delete cascade``), and child tables that inherit.
         """
 
     def lock_table(self, relation_name: str) -> None:

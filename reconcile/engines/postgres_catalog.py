@@ -131,6 +131,11 @@ REWRITERS = """
     select 'child table', inhrelid::regclass::text
     from pg_inherits join pg_class on pg_class.oid = inhrelid
     where inhparent = $1 and not relispartition
+    union all
+    select distinct 'foreign key', conname::text
+    from pg_constraint
+    where conrelid in (select $1::oid union select relid from pg_partition_tree($1::oid)) and contype = 'f'
+      and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))
     order by 1 desc, 2
 """
 REFERENCES = """

@@ -1,8 +1,8 @@
 """What changes a table's rows other than dbt's builds, so that rows that differ may be neither a fault nor an edit.
 
-A full refresh replaces the table, and a trigger, a rule or a child table goes with it. If the table equals its
-definition in spite of them it is level. If rows differ, nothing tells whether a build, a person or one of these wrote
-them: the model is unverified, and no repair is planned.
+A full refresh replaces the table, and a trigger, a rule, a foreign key or a child table goes with it. If the table
+equals its definition in spite of them it is level. If rows differ, nothing tells whether a build, a person or one of
+these wrote them: the model is unverified, and no repair is planned.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _FIXES = {
     "trigger": "write in the model's SQL what it does and drop it, or name the columns that it fills in "
     "meta.reconcile.ignore",
     "rule": "drop it, and write in the model's SQL what it does",
+    "foreign key": "give it the action `no action`, or let the model's SQL leave out what has no parent",
     "child table": "end the inheritance with `alter table ... no inherit ...`",
 }
 
@@ -30,7 +31,7 @@ def why_rewritten(engine: Engine, definition: Definition, prepared: Prepared, fo
     counts = ", ".join(
         f"{count:,} {kind}" for kind in KINDS if kind != "pending" and (count := getattr(found.drift, kind))
     )
-    if rewriters := engine.rewriters(definition.relation_name):
+    if rewriters := _rewriters(engine, definition.relation_name, found):
         return f"{_may_change('its', rewriters)}, and rows differ ({counts}): {_FIXES[rewriters[0][0]]}"
     if computed := _only_generated(prepared, found):
         return (
@@ -39,7 +40,7 @@ def why_rewritten(engine: Engine, definition: Definition, prepared: Prepared, fo
         )
     for upstream in definition.upstream_tables:
         place = f"the upstream model {upstream.name}"
-        if rewriters := engine.rewriters(upstream.relation_name):
+        if rewriters := _rewriters(engine, upstream.relation_name, None):
             return (
                 f"{_may_change(f'{place}: its', rewriters)}, and rows differ ({counts}): {_FIXES[rewriters[0][0]]}, "
                 "or compare with the upstream tables as they are (--upstream shallow)"
@@ -51,6 +52,13 @@ def why_rewritten(engine: Engine, definition: Definition, prepared: Prepared, fo
                 f"differ ({counts}): compare with the upstream tables as they are (--upstream shallow)"
             )
     return None
+
+
+def _rewriters(engine: Engine, relation_name: str, found: Compared | None) -> list[tuple[str, str]]:
+    """What may have changed a table's rows. A foreign key with an action takes rows away or changes them: it adds none
+    to the table that is judged (``found``: what differs there)."""
+    takes_away = found is None or found.drift.missing or found.drift.changed
+    return [(kind, name) for kind, name in engine.rewriters(relation_name) if kind != "foreign key" or takes_away]
 
 
 def generates_columns(prepared: Prepared) -> bool:

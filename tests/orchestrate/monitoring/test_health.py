@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from extract.due import Candidate, turns_waited
+from extract.errors import ExtractError
 from orchestrate.errors import Trouble
 from orchestrate.monitoring.health import LIMITS, Health, HealthCheck, State, judge, keep, load_limits, tell_change
 
@@ -53,6 +54,9 @@ def test_limits_come_from_dlts_configuration(monkeypatch: pytest.MonkeyPatch) ->
     assert load_limits() == {**LIMITS, "overdue": (3.0, 9.0)}
     monkeypatch.setenv("HEALTH__OVERDUE", "[3]")
     with pytest.raises(Trouble, match=r"health\.overdue must be two numbers"):
+        load_limits()
+    monkeypatch.setenv("HEALTH__OVERDU", "[3, 9]")
+    with pytest.raises(ExtractError, match=r"did you mean overdue\?"):
         load_limits()
 
 

@@ -109,6 +109,23 @@ def test_what_cannot_change_rows_leaves_the_drift(pg: Bench, statements: tuple[s
     assert found.drift == Drift(changed=2)
 
 
+PARENT = ("create table parent (id integer primary key)", "insert into parent values (1), (2), (3), (4)")
+
+
+@pytest.mark.parametrize(
+    ("action", "unverified"),
+    [("on delete cascade", True), ("on delete set null", True), ("on update cascade", True), ("", False)],
+)
+def test_a_foreign_key_with_an_action_may_take_rows_away(pg: Bench, action: str, unverified: bool) -> None:
+    key = f"alter table kept add constraint of_parent foreign key (id) references parent {action}"
+    found = checked(made(pg, *PARENT, key, truth=f"{ROWS}, (4, 'd')", kept=f"{ROWS}"))
+
+    assert found.verdict is (Verdict.UNVERIFIED if unverified else Verdict.DRIFT)
+    assert ("its foreign key of_parent may change rows" in (found.error or "")) == unverified
+    pg.run("insert into kept values (4, 'd')", "delete from truth where id = 4")
+    assert checked(pg).drift == Drift(extra=1)  # which no foreign key has added
+
+
 def test_rows_of_a_child_table_are_counted_and_kept(pg: Bench) -> None:
     made(pg, "create table child () inherits (kept)", "insert into child values (9, 'x')", truth=ROWS)
     found = checked(pg)
