@@ -144,15 +144,8 @@ def find_causes(
     if proof is not None and proof.session != definition.session:
         proof = None  # its SQL and its rows belong to another session
     query = _Query(engine, definition, prepared, proof, unique=not duplicates)
-    plain = [sample for sample in samples if sample.kind in ("missing", "extra", "changed")]
-    columns = {column.name: column for column in prepared.actual_columns}
-    names = [part.name for part in prepared.comparison.key]
-    rows: list[dict[str, Any]] = []
-    asked = ""
-    if plain and all(name in columns for name in names):
-        keys = [tuple(sample.key.values()) for sample in plain]
-        asked = condition(names, [columns[name] for name in names], keys)
-        rows = list(query.rows(asked))
+    asked = _keys_of(prepared, samples)
+    rows = list(query.rows(asked)) if asked else []
     alone = _Query(engine, definition, prepared, None, unique=not duplicates)
     explained = _explained_by(engine, other, alone, asked, rows)
     counted = [row | {"count": 1} for row in rows] if drifted <= len(rows) else list(query.groups())
@@ -160,7 +153,6 @@ def find_causes(
     for row in counted:
         written[row["writer"]] += row["count"]
     in_table = query.written(writer for writer in written if writer is not None)
-
     clock = _clock_evidence(definition, proof)
 
     def cause(row: dict[str, Any]) -> str:
@@ -187,6 +179,16 @@ def find_causes(
         counts[Cause.DUPLICATE.value] += duplicates
     of = {tuple(row["key"]): cause(row) for row in rows}
     return Causes(dict(sorted(counts.items())), of)
+
+
+def _keys_of(prepared: Prepared, samples: Sequence[Sample]) -> str:
+    """A condition on the keys of the samples; empty without any, or without a column of the key."""
+    columns = {column.name: column for column in prepared.actual_columns}
+    names = [part.name for part in prepared.comparison.key]
+    keys = [tuple(s.key.values()) for s in samples if s.kind in ("missing", "extra", "changed")]
+    if not keys or any(name not in columns for name in names):
+        return ""
+    return condition(names, [columns[name] for name in names], keys)
 
 
 def _clock_evidence(definition: Definition, proof: Proof | None) -> dict[str, bool]:
