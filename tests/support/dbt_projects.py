@@ -127,13 +127,11 @@ class Templates:
                 self._run(f"drop database {project.database.name}_template with (force)")
 
     def _template(self, build: Builder, engine_kind: str) -> DbtProject:
-        key = (build.__name__, engine_kind)
+        key = (f"{build.__module__.rpartition('.')[2]}_{build.__name__}", engine_kind)
         if key not in self._made:
             database = None
             if engine_kind == "postgres":
-                database = Database(
-                    f"copy_of_{build.__module__.rpartition('.')[2]}_{build.__name__}", str(self._server.socket)
-                )
+                database = Database(f"copy_of_{key[0]}", str(self._server.socket))
                 self._run(f"create database {database.name}")
             folder = self._folder / "_".join(key)
             folder.mkdir()

@@ -95,7 +95,7 @@ def test_faults_are_set_over_http_and_an_unknown_one_is_refused() -> None:
         codes = [httpx.get(f"{site.url}/{HANDLE}").status_code for _ in range(3)]
 
     assert (wrong.status_code, right.json()) == (400, {"faults": 1})
-    assert "rate_limited, retry_after, login_wall, deleted" in wrong.text
+    assert "rate_limited, retry_after, login_wall, login_redirect, deleted" in wrong.text
     assert codes == [200, 429, 200]
 
 

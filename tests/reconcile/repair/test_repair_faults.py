@@ -23,6 +23,7 @@ from reconcile.repair.guards import Guards
 from reconcile.repair.plan_file import write_plan
 from reconcile.repair.session import repair_session
 from reconcile.report.model import Drift, Report, Verdict
+from reconcile.state.folder import FolderState
 from tests.conftest import Database
 from tests.support.bench import LOOSE, Bench, postgres, project_on
 from tests.support.zygote import zygote
@@ -230,7 +231,7 @@ def test_a_full_disk_leaves_no_half_report(pg: Bench, tmp_path: Path) -> None:
     report = Report("run", "check", "dev", "2026-07-01T00:00:00Z", "2026-07-01T00:00:01Z", tables)
     path = tmp_path / "drift.html"
     with disk_of(4_000), pytest.raises(ReconcileError, match=r"cannot write the html report to .*File too large"):
-        write_report(report, "html", path, tmp_path)
+        write_report(report, "html", path, tmp_path, FolderState(tmp_path / "state"))
 
     assert list(tmp_path.iterdir()) == []
 

@@ -203,7 +203,7 @@ def test_old_state_in_the_database_is_deleted(shop: DbtProject) -> None:
         for name, last in (("model.shop.totals", relation), ("model.shop.gone", "gone")):
             shop.run(
                 f"insert into reconcile.build values ('{name}', '{last}', 'dev', null, {at}, {at})",
-                f"insert into reconcile.proof values ('{name}', '{last}', {at}, null, null, 'select 1')"
+                f"insert into reconcile.proof values ('{name}', '{last}', {at}, null, null, 'select 1', null)"
                 if days > 50
                 else "select 1",
             )
