@@ -284,8 +284,8 @@ def read(files: tuple[Path, ...], as_json: bool) -> int:
         count = sum(reading.status in READ - {Status.REPOST} for reading in readings)
         read_any = read_any or count > 0
         kinds = ", ".join(dict.fromkeys(answer.kind for answer in answers))
-        summary = f"{file}: {kinds}: {count} posts read, {len(readings) - count} not"
-        click.echo(summary, err=as_json)
+        if not as_json:
+            click.echo(f"{file}: {kinds}: {count} posts read, {len(readings) - count} not")
         for reading in readings:
             _print_reading(reading, as_json)
     return code or int(not read_any)
