@@ -51,6 +51,8 @@ ELSEWHERE = {
         "tests/dbt/test_backfill.py::test_the_old_tables_are_copied_and_every_difference_has_its_cause"
     ),
 }
+# what exits with its code only if it says this: which models have rows depends on the time of day of the site's posts
+IF_SAID = {"reconcile check --scope capture": "unverified"}
 # what runs until it is stopped: command -> what it says once it runs
 LASTING = {
     "extract site": "Ctrl-C stops",
@@ -112,7 +114,9 @@ class World:
             return self._lasting(text, LASTING[line.text])
         words = shlex.split(text)
         done = self._in_a_shell(text) if line.shell else command(*words, cwd=self.folder, **self.variables)
-        assert done.returncode == line.code, f"{page}: {text}\n{done.stdout}{done.stderr}"
+        said = IF_SAID.get(line.text, "")
+        expected = line.code if said in done.stdout else 0
+        assert done.returncode == expected, f"{page}: {text}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, f"{page}: {text}\n{done.stderr}"
         return done.stdout + done.stderr
 
